@@ -1,0 +1,1 @@
+"""Inbound, in Django: ``views`` → ``sdk.receive`` → ``ports.accept`` (``guard``) → ``delivery`` → ``signals``."""

@@ -1,0 +1,64 @@
+"""Delivery in the request, guarded by a cache: what happens without the inbox (design "In").
+
+A claim, with a random token and a short lease, while receivers work; a mark that the event is done, which outlives the
+relay's retries, afterwards. The relay hears 200 only once that mark is set, so a crash in between costs a repeat, never
+an event. There is no ledger here: when one receiver fails, all of them are called again.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import Final
+
+from django.core.cache import BaseCache, caches
+
+from bloonio_chat.callbacks.delivery import deliver
+from bloonio_chat.callbacks.ports import Acceptance
+from bloonio_chat.conf import get_config
+from bloonio_chat.sdk.receive import Received
+
+logger = logging.getLogger("bloonio_chat.callbacks")
+
+# How long a repeat waits for a process that may have died; receivers that need longer want the inbox.
+CLAIM_LEASE_SECONDS: Final = 60
+_DONE: Final = "done"
+
+
+def accept(received: Received) -> Acceptance:
+    """Deliver an event that was not delivered yet. Never raises an ``Exception``."""
+    try:
+        return _accept(received)
+    except Exception:
+        logger.exception("The idempotency cache failed; the relay is asked to send the event again.")
+        return Acceptance.RETRY_LATER
+
+
+def _accept(received: Received) -> Acceptance:
+    app = get_config().app
+    cache = caches[app.idempotency_cache]
+    key = f"bloonio_chat:{received.key}"
+    token = secrets.token_hex(8)
+    if not cache.add(key, token, CLAIM_LEASE_SECONDS):
+        # Someone else's claim, or done. A cache that is gone also says no, and then has nothing to show.
+        return Acceptance.ACCEPTED if cache.get(key) == _DONE else Acceptance.RETRY_LATER
+    done = False
+    try:
+        outcomes = deliver(received.event, tenant=received.tenant.alias)
+        if all(outcome.error is None for outcome in outcomes):
+            cache.set(key, _DONE, app.idempotency_ttl_seconds)
+            done = True
+    finally:
+        if not done:
+            _release(cache, key, token)
+    return Acceptance.ACCEPTED if done else Acceptance.RETRY_LATER
+
+
+def _release(cache: BaseCache, key: str, token: str) -> None:
+    """Give a claim back, unless its lease ran out and another has it by now."""
+    try:
+        if cache.get(key) == token:
+            cache.delete(key)
+    except Exception:
+        # Whatever ended the delivery matters more, and the lease runs out by itself.
+        logger.exception("A claim could not be given back; repeats of its event wait until its lease runs out.")

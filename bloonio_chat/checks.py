@@ -1,0 +1,245 @@
+"""The system checks. An id is never used again for something else.
+
+====  ==================================================================================================
+E001  a setting is missing or wrong
+E002  a secret is a placeholder
+E003  an extra that ``INSTALLED_APPS`` needs is not installed
+E004  ``CALLBACK_BASE_URL`` does not lead to the mounted routes
+E005  ``IDEMPOTENCY_CACHE`` is not in ``CACHES``
+W001  an unknown ``BLOONIO_CHAT_*`` name
+W002  the idempotency cache does not protect across processes
+W003  (deploy) the relay's URL, or the callbacks' own, is without TLS
+W004  (deploy) the sandbox is left in
+====  ==================================================================================================
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from django.apps import AppConfig
+from django.core.checks import CheckMessage, Error, Tags, Warning, register  # Django's own name
+from django.urls import NoReverseMatch, Resolver404, resolve, reverse
+
+from bloonio_chat import conf
+from bloonio_chat.sdk.enums import WebhookEventType
+from bloonio_chat.sdk.errors import ChatRelayConfigurationError
+from bloonio_chat.sdk.settings import ChatRelaySettings
+
+CALLBACKS_PATH: Final = "/api/v1/chat-callbacks/"
+SANDBOX_SECRET_PREFIX: Final = "sk_sandbox_"  # noqa: S105  # how its secrets begin, not one of them
+
+_PLACEHOLDERS: Final = frozenset(
+    {
+        "changeme",
+        "change-me",
+        "change_me",
+        "secret",
+        "placeholder",
+        "example",
+        "todo",
+        "xxx",
+        "your-secret",
+        "none",
+        "null",
+        "sk_",
+    }
+)
+
+# Apps that need an extra: what they import, and the extra that brings it.
+_EXTRAS: Final = {"bloonio_chat.sandbox": ("werkzeug", "sandbox")}
+
+# They forget at the end of a process, or keep nothing at all.
+_LONELY_CACHES: Final = frozenset({"DummyCache", "LocMemCache", "FileBasedCache"})
+
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_Check = Callable[..., list[CheckMessage]]
+
+
+def _with_config(check: Callable[[conf.Config], Iterator[CheckMessage]]) -> _Check:
+    """Return a check that is silent where there is no configuration: E001 has said so."""
+
+    def run(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> list[CheckMessage]:
+        try:
+            config = conf.get_config()
+        except ChatRelayConfigurationError:
+            return []
+        return list(check(config))
+
+    return run
+
+
+@register(Tags.security)
+def check_settings(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> list[CheckMessage]:
+    """E001: a setting is missing, empty or wrong; two tenants have one id."""
+    try:
+        conf.get_config()
+    except ChatRelayConfigurationError as error:
+        return [
+            Error(
+                error.message,
+                hint="Set it in the Django settings or in the environment, under the same name.",
+                id="bloonio_chat.E001",
+            )
+        ]
+    return []
+
+
+@register(Tags.security)
+@_with_config
+def check_placeholders(config: conf.Config) -> Iterator[CheckMessage]:
+    """E002: a secret that was never filled in."""
+    for alias, tenant in config.tenants.items():
+        for secret in (tenant.tenant_secret, *tenant.tenant_secret_fallbacks):
+            if _is_placeholder(secret.get_secret_value()):
+                yield Error(
+                    f"A secret of the tenant {alias!r} is a placeholder.",
+                    hint="Set BLOONIO_CHAT_TENANT_SECRET to the secret that the relay's console shows for this tenant.",
+                    id="bloonio_chat.E002",
+                )
+
+
+@register(Tags.compatibility)
+def check_extras(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> list[CheckMessage]:
+    """E003: an installed app whose extra is missing."""
+    return [
+        Error(
+            f"{app} needs {module}, which is not installed.",
+            hint=f'pip install "django-bloonio-chat[{extra}]"',
+            id="bloonio_chat.E003",
+        )
+        for app, (module, extra) in _EXTRAS.items()
+        if app in conf.installed_apps() and importlib.util.find_spec(module) is None
+    ]
+
+
+@register(Tags.urls)
+@_with_config
+def check_callback_url(config: conf.Config) -> Iterator[CheckMessage]:
+    """E004: the relay would post to where nothing listens."""
+    base = config.app.callback_base_url
+    if base is None:
+        return
+    parts = urlsplit(base)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        yield Error(
+            "BLOONIO_CHAT_CALLBACK_BASE_URL is not an http(s) URL.",
+            hint="Set the public URL of this project, such as https://shop.example.com, without a path.",
+            id="bloonio_chat.E004",
+        )
+        return
+    for event in WebhookEventType:
+        path = f"{parts.path.rstrip('/')}{CALLBACKS_PATH}{event.path}"
+        if not _is_callback(path):
+            yield Error(
+                f"The relay will post to {path}, where this project's URLconf does not have the callback.",
+                hint=f"Add path({_mount_hint(parts.path)!r}, include('bloonio_chat.urls')) to the root URLconf"
+                f"{_mounted_elsewhere()}.",
+                id="bloonio_chat.E004",
+            )
+            return
+
+
+@register(Tags.caches)
+@_with_config
+def check_cache(config: conf.Config) -> Iterator[CheckMessage]:
+    """E005, W002: the cache that tells repeats apart is missing, or each process has its own."""
+    alias = config.app.idempotency_cache
+    backend = conf.cache_backend(alias)
+    if backend is None:
+        yield Error(
+            f"BLOONIO_CHAT_IDEMPOTENCY_CACHE names {alias!r}, which is not in CACHES.",
+            hint="Add it to CACHES, or name one that is there.",
+            id="bloonio_chat.E005",
+        )
+    elif backend.rpartition(".")[2] in _LONELY_CACHES:
+        yield Warning(
+            f"The idempotency cache {alias!r} ({backend}) does not protect across processes: an event that the relay "
+            "sends twice can reach your receivers twice.",
+            hint="Use Redis, Memcached or the database cache and name it in BLOONIO_CHAT_IDEMPOTENCY_CACHE.",
+            id="bloonio_chat.W002",
+        )
+
+
+@register(Tags.compatibility)
+def check_unknown_settings(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> list[CheckMessage]:
+    """W001: a name that means nothing, most likely mistyped."""
+    return [
+        Warning(
+            f"{name} is not a setting of django-bloonio-chat.",
+            hint=f"Known are: {', '.join(sorted(conf.KNOWN_SETTINGS))}.",
+            id="bloonio_chat.W001",
+        )
+        for name in conf.unknown_settings()
+    ]
+
+
+@register(Tags.security, deploy=True)
+@_with_config
+def check_tls(config: conf.Config) -> Iterator[CheckMessage]:
+    """W003: what is signed is still readable, and answers can be forged."""
+    urls = {f"the base URL of the tenant {alias!r}": tenant.base_url for alias, tenant in config.tenants.items()}
+    if config.app.callback_base_url:
+        urls["BLOONIO_CHAT_CALLBACK_BASE_URL"] = config.app.callback_base_url
+    for name, url in urls.items():
+        parts = urlsplit(url)
+        if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+            yield Warning(
+                f"{name[0].upper()}{name[1:]} is without TLS.",
+                hint="Use https://: HMAC#1 signs what is sent, but hides nothing of it.",
+                id="bloonio_chat.W003",
+            )
+
+
+@register(Tags.security, deploy=True)
+@_with_config
+def check_sandbox(config: conf.Config) -> Iterator[CheckMessage]:
+    """W004: a relay for development, in production."""
+    if "bloonio_chat.sandbox" in conf.installed_apps():
+        yield Warning(
+            "bloonio_chat.sandbox is in INSTALLED_APPS.",
+            hint="Take it out of the settings that you deploy.",
+            id="bloonio_chat.W004",
+        )
+    for alias, tenant in config.tenants.items():
+        if _is_of_sandbox(tenant):
+            yield Warning(
+                f"The tenant {alias!r} talks to a sandbox, not to the relay.",
+                hint="Set BLOONIO_CHAT_BASE_URL, _TENANT_ID and _TENANT_SECRET to what the relay's console shows.",
+                id="bloonio_chat.W004",
+            )
+
+
+def _is_placeholder(secret: str) -> bool:
+    bare = secret.strip().lower()
+    inner = bare.removeprefix("sk_").strip(".…*x<>-_ ")
+    return not inner or bare in _PLACEHOLDERS or inner in _PLACEHOLDERS
+
+
+def _is_of_sandbox(tenant: ChatRelaySettings) -> bool:
+    secret = tenant.tenant_secret.get_secret_value()
+    return secret.startswith(SANDBOX_SECRET_PREFIX) or urlsplit(tenant.base_url).hostname in _LOOPBACK
+
+
+def _is_callback(path: str) -> bool:
+    try:
+        match = resolve(path)
+    except Resolver404:
+        return False
+    return match.app_names[-1:] == ["bloonio_chat"]
+
+
+def _mount_hint(prefix: str) -> str:
+    return f"{prefix.rstrip('/')}{CALLBACKS_PATH}".lstrip("/")
+
+
+def _mounted_elsewhere() -> str:
+    try:
+        found = reverse("bloonio_chat:conversation-started")
+    except NoReverseMatch:
+        return ""
+    return f" (it is mounted at {found.removesuffix('conversation-started')})"

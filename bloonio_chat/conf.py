@@ -1,0 +1,207 @@
+"""The only reader of Django's settings: ``BLOONIO_CHAT_*`` from there, then from the environment, then the default.
+
+Built when first asked for, and dropped when a setting changes (``override_settings``). Design "Settings".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from django.conf import settings
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+from django.utils.module_loading import import_string
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
+
+from bloonio_chat.sdk.errors import ChatRelayConfigurationError
+from bloonio_chat.sdk.receive import Tenant
+from bloonio_chat.sdk.settings import ENVIRONMENT_PREFIX, ChatRelaySettings, EnvironmentSettings
+
+DEFAULT_TENANT: Final = "default"
+
+# A tenant's own: never taken from the flat settings, which are another tenant's.
+_OWN_KEYS: Final = ("TENANT_ID", "TENANT_SECRET", "TENANT_SECRET_FALLBACKS")
+_SECRET_KEYS: Final = ("TENANT_SECRET", "TENANT_SECRET_FALLBACKS")
+_TENANT_KEYS: Final = tuple(name.upper() for name in ChatRelaySettings.model_fields)
+
+
+class AppSettings(EnvironmentSettings):
+    """The settings that belong to no tenant; see the table in the README."""
+
+    tenants: Annotated[dict[str, dict[str, Any]] | str | None, NoDecode] = None
+    callback_base_url: str | None = None
+    callback_max_body_bytes: int = Field(default=262_144, ge=1)
+    idempotency_cache: str = "default"
+    idempotency_ttl_seconds: int = Field(default=86_400, ge=60)
+
+    @field_validator("tenants", mode="before")
+    @classmethod
+    def _read_tenants(cls, value: Any) -> Any:
+        if isinstance(value, str) and value.lstrip().startswith("{"):
+            try:
+                return json.loads(value)
+            except ValueError:
+                raise ValueError("is neither a JSON object nor a dotted path") from None
+        return value
+
+
+KNOWN_SETTINGS: Final = frozenset(
+    ENVIRONMENT_PREFIX + name.upper() for name in (*ChatRelaySettings.model_fields, *AppSettings.model_fields)
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that the project has set, checked and typed.
+
+    ``tenants`` by alias; ``callback_tenants`` by id, for the receiving side.
+    """
+
+    app: AppSettings
+    tenants: Mapping[str, ChatRelaySettings]
+    callback_tenants: Mapping[str, Tenant]
+    callback_body_limit: int
+
+    def tenant(self, alias: str | None) -> ChatRelaySettings:
+        """Return a tenant's settings; raises ``ChatRelayConfigurationError`` for an alias that is not set."""
+        found = self.tenants.get(alias or DEFAULT_TENANT)
+        if found is None:
+            raise ChatRelayConfigurationError(
+                f"There is no tenant {alias or DEFAULT_TENANT!r}; set are: {', '.join(map(repr, self.tenants))}."
+            )
+        return found
+
+
+_config: Config | None = None
+
+
+def get_config() -> Config:
+    """Return the project's configuration.
+
+    Raises ``ChatRelayConfigurationError``, which names settings, never values.
+    """
+    global _config  # the one place where it is kept
+    if _config is None:
+        _config = _build()
+    return _config
+
+
+@receiver(setting_changed, dispatch_uid="bloonio_chat.conf")
+def reset(**_: Any) -> None:
+    """Forget the configuration, so that the next call builds it anew."""
+    global _config  # as above
+    _config = None
+
+
+def is_debug() -> bool:
+    """Return whether the project runs with ``DEBUG``."""
+    return bool(settings.DEBUG)
+
+
+def installed_apps() -> list[str]:
+    """Return ``INSTALLED_APPS``."""
+    return list(settings.INSTALLED_APPS)
+
+
+def cache_backend(alias: str) -> str | None:
+    """Return the dotted path of a cache's backend; ``None`` for an alias that ``CACHES`` lacks."""
+    found = settings.CACHES.get(alias)
+    return None if found is None else str(found.get("BACKEND", ""))
+
+
+def unknown_settings() -> list[str]:
+    """Return the ``BLOONIO_CHAT_*`` names, in the settings or the environment, that mean nothing."""
+    names = {*dir(settings), *os.environ}
+    return sorted(name for name in names if name.startswith(ENVIRONMENT_PREFIX) and name not in KNOWN_SETTINGS)
+
+
+# ---- building --------------------------------------------------------------------------------------------------
+
+
+def _build() -> Config:
+    app = AppSettings(**_from_django(AppSettings))
+    tenants = _build_tenants(app)
+    return Config(
+        app=app,
+        tenants=tenants,
+        callback_tenants=_by_id(tenants),
+        callback_body_limit=min(
+            app.callback_max_body_bytes,
+            # None means no limit of Django's own.
+            settings.DATA_UPLOAD_MAX_MEMORY_SIZE or app.callback_max_body_bytes,
+        ),
+    )
+
+
+def _from_django(kind: type[EnvironmentSettings]) -> dict[str, Any]:
+    found = {name: getattr(settings, ENVIRONMENT_PREFIX + name.upper(), None) for name in kind.model_fields}
+    return {name: _hidden(name.upper(), value) for name, value in found.items() if value is not None}
+
+
+def _hidden(key: str, value: Any) -> Any:
+    """Return a secret's value in a form that shows nothing: an error page prints local variables."""
+    if key in _SECRET_KEYS:
+        if isinstance(value, str) and key == "TENANT_SECRET":
+            return SecretStr(value)
+        if isinstance(value, (list, tuple)):
+            return [SecretStr(item) if isinstance(item, str) else item for item in value]
+    return value
+
+
+def _build_tenants(app: AppSettings) -> dict[str, ChatRelaySettings]:
+    named = import_string(app.tenants)() if isinstance(app.tenants, str) else dict(app.tenants or {})
+    flat = _from_django(ChatRelaySettings)
+    tenants: dict[str, ChatRelaySettings] = {}
+    if not named or _has_flat_tenant(flat):
+        tenants[DEFAULT_TENANT] = ChatRelaySettings(**flat)
+    for alias, own in named.items():
+        if alias in tenants:
+            raise ChatRelayConfigurationError(
+                f"BLOONIO_CHAT_TENANTS has {alias!r}, which is the tenant of the flat settings: rename it."
+            )
+        tenants[alias] = _named_tenant(alias, own, flat)
+    return tenants
+
+
+def _has_flat_tenant(flat: Mapping[str, Any]) -> bool:
+    return any(
+        name.lower() in flat or ENVIRONMENT_PREFIX + name in os.environ for name in ("TENANT_ID", "TENANT_SECRET")
+    )
+
+
+def _named_tenant(alias: str, own: Mapping[str, Any], flat: Mapping[str, Any]) -> ChatRelaySettings:
+    where = f"BLOONIO_CHAT_TENANTS[{alias!r}]"
+    unknown = [str(key) for key in own if key not in _TENANT_KEYS]
+    if unknown:
+        raise ChatRelayConfigurationError(f"{where} has unknown keys: {', '.join(unknown)}.")
+    missing = [key for key in ("TENANT_ID", "TENANT_SECRET") if own.get(key) is None]
+    if missing:
+        raise ChatRelayConfigurationError(
+            f"{where} lacks {' and '.join(missing)}; they are never taken from the flat settings."
+        )
+    values = {name: value for name, value in flat.items() if name.upper() not in _OWN_KEYS}
+    values.update((key.lower(), _hidden(key, value)) for key, value in own.items() if value is not None)
+    # Said, even when empty, so that the environment is not asked for it.
+    values.setdefault("tenant_secret_fallbacks", [])
+    try:
+        return ChatRelaySettings(**values)
+    except ChatRelayConfigurationError as error:
+        problem = error.message.replace(ENVIRONMENT_PREFIX, "")
+    raise ChatRelayConfigurationError(f"{where}: {problem}")
+
+
+def _by_id(tenants: Mapping[str, ChatRelaySettings]) -> dict[str, Tenant]:
+    found: dict[str, Tenant] = {}
+    for alias, its in tenants.items():
+        if its.tenant_id in found:
+            raise ChatRelayConfigurationError(
+                f"The tenants {found[its.tenant_id].alias!r} and {alias!r} have one and the same TENANT_ID: "
+                "a callback could not tell them apart."
+            )
+        found[its.tenant_id] = Tenant(alias, its.tenant_id, its.secrets(), its.timestamp_tolerance_seconds)
+    return found

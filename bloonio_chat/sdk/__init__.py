@@ -1,0 +1,1 @@
+"""What the vendor's SDK page describes: signing, calls, types and events. No Django in here."""

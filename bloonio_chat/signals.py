@@ -1,0 +1,156 @@
+"""The Django signals: one for each of the relay's nine events, one for all of them, one for what was refused.
+
+Every event's receiver gets ``sender=WebhookEvent``, ``event`` (a :class:`~bloonio_chat.sdk.events.WebhookEvent`) and
+``tenant`` (the alias)::
+
+    @receiver(bloonio_chat.signals.message_received)
+    def forward(sender, event, tenant, **kwargs): ...
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from inspect import iscoroutinefunction
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from django.dispatch import Signal
+from django.dispatch.dispatcher import NONE_ID, _make_id  # type: ignore[attr-defined]  # missing in the stubs
+
+from bloonio_chat.sdk.enums import WebhookEventType
+from bloonio_chat.sdk.events import WebhookEvent
+
+_Receiver = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class ReceiverOutcome:
+    """What became of calling one receiver: its stable name, and what it raised, if anything."""
+
+    receiver: str
+    error: Exception | None
+
+
+class EventSignal(Signal):
+    """A signal whose receivers have stable names, so that it can be told which of them have had an event.
+
+    A name is the ``dispatch_uid``, else the receiver's module and qualified name.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self._names: dict[Any, str] = {}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
+    def connect(
+        self, receiver: _Receiver, sender: object | None = None, weak: bool = True, dispatch_uid: Any = None
+    ) -> None:
+        """Connect a receiver, as Django's ``Signal.connect``.
+
+        Raises ``ValueError`` for one whose name is not its own (a lambda, a ``functools.partial``, a second receiver
+        of the same name): pass ``dispatch_uid``, a text that stays the same from one start of the project to the
+        next.
+        """
+        key = (dispatch_uid or _make_id(receiver), _make_id(sender))
+        name = str(dispatch_uid) if dispatch_uid else _name_of(receiver)
+        if name is None:
+            raise ValueError(f"{receiver!r} has no name of its own to be remembered by: pass dispatch_uid=.")
+        for other, _ in self._live():
+            if other != key and self._names.get(other) == name:
+                raise ValueError(f"Another receiver of {self.name} is named {name}: pass dispatch_uid= to one of them.")
+        super().connect(receiver, sender, weak, dispatch_uid)
+        self._names[key] = name
+
+    def deliver(self, *, event: WebhookEvent, tenant: str) -> Iterator[ReceiverOutcome]:
+        """Call every receiver, also after one that raises, and yield what became of each.
+
+        Asynchronous receivers are run to their end, one after the other. Only an ``Exception`` counts as an outcome;
+        what is to stop the process does.
+        """
+        for key, receiver in self._live():
+            if key[1] not in (NONE_ID, id(WebhookEvent)):
+                continue
+            call = async_to_sync(receiver) if _is_async(receiver) else receiver
+            error = None
+            try:
+                call(signal=self, sender=WebhookEvent, event=event, tenant=tenant)
+            except Exception as raised:  # noqa: BLE001  # a receiver is the project's code: it may raise anything
+                error = raised
+            yield ReceiverOutcome(self._names[key], error)
+
+    def _live(self) -> list[tuple[Any, _Receiver]]:
+        """Return the receivers that are still there, by Django's own key, as they were connected.
+
+        Read from Django's list, and not from its lookup, which error trackers replace to wrap what it finds: a
+        wrapper has another name.
+        """
+        live = []
+        for key, reference, *_ in list(self.receivers):
+            receiver = reference() if isinstance(reference, weakref.ReferenceType) else reference
+            if receiver is not None:
+                live.append((key, receiver))
+        return live
+
+
+def _name_of(receiver: _Receiver) -> str | None:
+    name = getattr(receiver, "__qualname__", None)
+    if name is None or "<lambda>" in name or isinstance(receiver, functools.partial):
+        return None
+    return f"{receiver.__module__}.{name}"
+
+
+def _is_async(receiver: _Receiver) -> bool:
+    return iscoroutinefunction(receiver) or iscoroutinefunction(getattr(receiver, "__call__", None))  # noqa: B004  # its kind, not whether it is there
+
+
+conversation_started = EventSignal("conversation_started")
+"""A conversation was opened."""
+message_received = EventSignal("message_received")
+"""The visitor sent a message."""
+ticket_created = EventSignal("ticket_created")
+"""An escalation created a ticket."""
+ticket_assigned = EventSignal("ticket_assigned")
+"""A human took the ticket."""
+ticket_resolved = EventSignal("ticket_resolved")
+"""The ticket was marked resolved."""
+escalation_triggered = EventSignal("escalation_triggered")
+"""The bot handed the conversation to a human."""
+agent_assigned = EventSignal("agent_assigned")
+"""An operator took the conversation."""
+agent_released = EventSignal("agent_released")
+"""The operator gave the conversation back to the queue."""
+agent_resolved = EventSignal("agent_resolved")
+"""The operator marked the conversation resolved."""
+
+event_received = EventSignal("event_received")
+"""Any event, known to this app or not; called before the event's own signal."""
+
+callback_rejected = Signal()
+"""A callback was refused: ``sender=CallbackRejected``, ``reason`` and ``status`` (protocol §4.3), ``tenant_id`` (what
+the request claims, ``None`` where it claims nothing possible), ``path`` (the event it was posted for),
+``remote_addr``. What its receivers raise is logged. The body is not sent along: it is a stranger's."""
+
+
+def signals_of(event: WebhookEvent) -> list[EventSignal]:
+    """Return the signals of an event, in the order in which they are called."""
+    own = _BY_TYPE.get(event.event_type)
+    return [event_received] if own is None else [event_received, own]
+
+
+_BY_TYPE: dict[WebhookEventType, EventSignal] = {
+    WebhookEventType.CONVERSATION_STARTED: conversation_started,
+    WebhookEventType.MESSAGE_RECEIVED: message_received,
+    WebhookEventType.TICKET_CREATED: ticket_created,
+    WebhookEventType.TICKET_ASSIGNED: ticket_assigned,
+    WebhookEventType.TICKET_RESOLVED: ticket_resolved,
+    WebhookEventType.ESCALATION_TRIGGERED: escalation_triggered,
+    WebhookEventType.AGENT_ASSIGNED: agent_assigned,
+    WebhookEventType.AGENT_RELEASED: agent_released,
+    WebhookEventType.AGENT_RESOLVED: agent_resolved,
+}

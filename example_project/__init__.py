@@ -1,0 +1,1 @@
+"""A small shop's support desk: the example of django-bloonio-chat."""

@@ -1,0 +1,60 @@
+"""What every test gets: a clean cache and configuration, and a look at all that it logged."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.secrets import MARK
+
+# A signature is 64 hexadecimal digits, a token of the relay is a JWT.
+_SIGNATURE_OR_TOKEN = re.compile(r"\b[0-9a-f]{64}\b|\beyJ[\w-]{8,}")
+
+
+class _Collector(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(
+            logging.Formatter().format(record) + repr(sorted(vars(record).items(), key=lambda item: item[0]))
+        )
+
+
+@pytest.fixture(autouse=True)
+def no_secret_in_any_log() -> Iterator[None]:
+    """Fail the test whose log, from any logger at any level, shows a secret, a signature or a token."""
+    collector = _Collector()
+    root = logging.getLogger()
+    ours = logging.getLogger("bloonio_chat")
+    level = ours.level
+    root.addHandler(collector)
+    ours.setLevel(logging.DEBUG)
+    yield
+    root.removeHandler(collector)
+    ours.setLevel(level)
+    shown = [line for line in collector.lines if MARK in line or _SIGNATURE_OR_TOKEN.search(line)]
+    assert not shown, f"secrets in the log: {shown}"
+
+
+@pytest.fixture(autouse=True)
+def fresh_state(settings: Any) -> Iterator[None]:
+    """Empty the cache, and let no tenant, client or receiver of one test reach the next."""
+    from django.core.cache import cache
+    from django.dispatch import Signal
+
+    from bloonio_chat import conf, signals
+
+    cache.clear()
+    conf.reset()
+    every_signal = [value for value in vars(signals).values() if isinstance(value, Signal)]
+    before = [list(signal.receivers) for signal in every_signal]
+    yield
+    for signal, receivers in zip(every_signal, before, strict=True):
+        signal.receivers = receivers
+        signal.sender_receivers_cache.clear()

@@ -1,0 +1,3 @@
+from django.urls import include, path
+
+urlpatterns = [path("api/v1/chat-callbacks/", include("bloonio_chat.urls"))]
