@@ -6,7 +6,9 @@ Importing this package loads nothing; each public name is loaded when it is firs
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+
+# Type checkers take this name for true; typing itself would cost more than all the rest of this module.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from bloonio_chat import signals as signals
@@ -49,7 +51,7 @@ _HOMES = {
 __all__ = [*sorted(_HOMES), "signals"]  # all are texts; the table is the one list of names
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name == "signals":
         return importlib.import_module("bloonio_chat.signals")
     home = _HOMES.get(name)

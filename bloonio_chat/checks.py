@@ -18,11 +18,12 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # Django's own name
 from django.urls import NoReverseMatch, Resolver404, resolve, reverse
+from django.utils.translation import get_language_from_path, override
 
 from bloonio_chat import conf
 from bloonio_chat.sdk.enums import WebhookEventType
@@ -113,7 +114,7 @@ def check_extras(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> li
             id="bloonio_chat.E003",
         )
         for app, (module, extra) in _EXTRAS.items()
-        if app in conf.installed_apps() and importlib.util.find_spec(module) is None
+        if apps.is_installed(app) and importlib.util.find_spec(module) is None
     ]
 
 
@@ -124,7 +125,7 @@ def check_callback_url(config: conf.Config) -> Iterator[CheckMessage]:
     base = config.app.callback_base_url
     if base is None:
         return
-    parts = urlsplit(base)
+    parts = _split(base)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         yield Error(
             "BLOONIO_CHAT_CALLBACK_BASE_URL is not an http(s) URL.",
@@ -186,7 +187,7 @@ def check_tls(config: conf.Config) -> Iterator[CheckMessage]:
     if config.app.callback_base_url:
         urls["BLOONIO_CHAT_CALLBACK_BASE_URL"] = config.app.callback_base_url
     for name, url in urls.items():
-        parts = urlsplit(url)
+        parts = _split(url)
         if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
             yield Warning(
                 f"{name[0].upper()}{name[1:]} is without TLS.",
@@ -199,7 +200,7 @@ def check_tls(config: conf.Config) -> Iterator[CheckMessage]:
 @_with_config
 def check_sandbox(config: conf.Config) -> Iterator[CheckMessage]:
     """W004: a relay for development, in production."""
-    if "bloonio_chat.sandbox" in conf.installed_apps():
+    if apps.is_installed("bloonio_chat.sandbox"):
         yield Warning(
             "bloonio_chat.sandbox is in INSTALLED_APPS.",
             hint="Take it out of the settings that you deploy.",
@@ -225,16 +226,35 @@ def _is_of_sandbox(tenant: ChatRelaySettings) -> bool:
     return secret.startswith(SANDBOX_SECRET_PREFIX) or urlsplit(tenant.base_url).hostname in _LOOPBACK
 
 
-def _is_callback(path: str) -> bool:
+def _split(url: str) -> SplitResult:
     try:
-        match = resolve(path)
-    except Resolver404:
-        return False
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
+
+
+def _is_callback(path: str) -> bool:
+    # Whether the name is still on the path when Django sees it is the server's business.
+    return any(_leads_to_callback(seen) for seen in {path, _below_script_name(path)})
+
+
+def _leads_to_callback(path: str) -> bool:
+    # i18n_patterns() matches the active language alone, which a request takes from its path.
+    with override(get_language_from_path(path)):
+        try:
+            match = resolve(path)
+        except Resolver404:
+            return False
     return match.app_names[-1:] == ["bloonio_chat"]
 
 
+def _below_script_name(path: str) -> str:
+    name = conf.script_name()
+    return path.removeprefix(name) if path.startswith(f"{name}/") else path
+
+
 def _mount_hint(prefix: str) -> str:
-    return f"{prefix.rstrip('/')}{CALLBACKS_PATH}".lstrip("/")
+    return _below_script_name(f"{prefix.rstrip('/')}{CALLBACKS_PATH}").lstrip("/")
 
 
 def _mounted_elsewhere() -> str:

@@ -33,7 +33,8 @@ _TENANT_KEYS: Final = tuple(name.upper() for name in ChatRelaySettings.model_fie
 class AppSettings(EnvironmentSettings):
     """The settings that belong to no tenant; see the table in the README."""
 
-    tenants: Annotated[dict[str, dict[str, Any]] | str | None, NoDecode] = None
+    # Holds secrets, so it shows in no repr.
+    tenants: Annotated[dict[str, dict[str, Any]] | str | None, NoDecode] = Field(default=None, repr=False)
     callback_base_url: str | None = None
     callback_max_body_bytes: int = Field(default=262_144, ge=1)
     idempotency_cache: str = "default"
@@ -87,7 +88,14 @@ def get_config() -> Config:
     """
     global _config  # the one place where it is kept
     if _config is None:
-        _config = _build()
+        try:
+            _config = _build()
+        except ChatRelayConfigurationError as error:
+            problem = error.message
+        else:
+            return _config
+        # Raised out here: an error page shows local values, and those of the frames below are secrets.
+        raise ChatRelayConfigurationError(problem)
     return _config
 
 
@@ -103,9 +111,9 @@ def is_debug() -> bool:
     return bool(settings.DEBUG)
 
 
-def installed_apps() -> list[str]:
-    """Return ``INSTALLED_APPS``."""
-    return list(settings.INSTALLED_APPS)
+def script_name() -> str:
+    """Return the path below which the project is served, as ``FORCE_SCRIPT_NAME`` says; empty where it says nothing."""
+    return (settings.FORCE_SCRIPT_NAME or "").rstrip("/")
 
 
 def cache_backend(alias: str) -> str | None:
@@ -126,15 +134,13 @@ def unknown_settings() -> list[str]:
 def _build() -> Config:
     app = AppSettings(**_from_django(AppSettings))
     tenants = _build_tenants(app)
+    limits: tuple[int | None, ...] = (app.callback_max_body_bytes, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
     return Config(
         app=app,
         tenants=tenants,
         callback_tenants=_by_id(tenants),
-        callback_body_limit=min(
-            app.callback_max_body_bytes,
-            # None means no limit of Django's own.
-            settings.DATA_UPLOAD_MAX_MEMORY_SIZE or app.callback_max_body_bytes,
-        ),
+        # None means no limit of Django's own, 0 the smallest.
+        callback_body_limit=min(limit for limit in limits if limit is not None),
     )
 
 
@@ -154,7 +160,7 @@ def _hidden(key: str, value: Any) -> Any:
 
 
 def _build_tenants(app: AppSettings) -> dict[str, ChatRelaySettings]:
-    named = import_string(app.tenants)() if isinstance(app.tenants, str) else dict(app.tenants or {})
+    named = _call(app.tenants) if isinstance(app.tenants, str) else dict(app.tenants or {})
     flat = _from_django(ChatRelaySettings)
     tenants: dict[str, ChatRelaySettings] = {}
     if not named or _has_flat_tenant(flat):
@@ -166,6 +172,21 @@ def _build_tenants(app: AppSettings) -> dict[str, ChatRelaySettings]:
             )
         tenants[alias] = _named_tenant(alias, own, flat)
     return tenants
+
+
+def _call(dotted_path: str) -> dict[str, dict[str, Any]]:
+    """Return what the project's own callable says the tenants are."""
+    problem = "did not return a dict of dicts"
+    try:
+        named = import_string(dotted_path)()
+        if isinstance(named, dict) and all(
+            isinstance(alias, str) and isinstance(own, dict) for alias, own in named.items()
+        ):
+            return named
+    except Exception as error:  # noqa: BLE001  # the project's code may raise anything, and a callback must not be a 500
+        problem = f"could not be called ({type(error).__name__})"
+    # Raised out here: what was caught may quote a secret.
+    raise ChatRelayConfigurationError(f"BLOONIO_CHAT_TENANTS names a callable that {problem}.")
 
 
 def _has_flat_tenant(flat: Mapping[str, Any]) -> bool:

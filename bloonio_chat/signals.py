@@ -12,9 +12,8 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from inspect import iscoroutinefunction
-from typing import Any
+from typing import Any, NamedTuple
 
 from asgiref.sync import async_to_sync
 from django.dispatch import Signal
@@ -26,8 +25,7 @@ from bloonio_chat.sdk.events import WebhookEvent
 _Receiver = Callable[..., Any]
 
 
-@dataclass(frozen=True)
-class ReceiverOutcome:
+class ReceiverOutcome(NamedTuple):
     """What became of calling one receiver: its stable name, and what it raised, if anything."""
 
     receiver: str
@@ -43,7 +41,8 @@ class EventSignal(Signal):
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
-        self._names: dict[Any, str] = {}
+        # By Django's own key: the receiver's name, and whether it is to be awaited.
+        self._kinds: dict[Any, tuple[str, bool]] = {}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
@@ -62,10 +61,11 @@ class EventSignal(Signal):
         if name is None:
             raise ValueError(f"{receiver!r} has no name of its own to be remembered by: pass dispatch_uid=.")
         for other, _ in self._live():
-            if other != key and self._names.get(other) == name:
+            if other != key and self._kinds[other][0] == name:
                 raise ValueError(f"Another receiver of {self.name} is named {name}: pass dispatch_uid= to one of them.")
+        # First, so that a delivery in another thread never meets a receiver without its name.
+        self._kinds[key] = (name, _is_async(receiver))
         super().connect(receiver, sender, weak, dispatch_uid)
-        self._names[key] = name
 
     def deliver(self, *, event: WebhookEvent, tenant: str) -> Iterator[ReceiverOutcome]:
         """Call every receiver, also after one that raises, and yield what became of each.
@@ -76,13 +76,14 @@ class EventSignal(Signal):
         for key, receiver in self._live():
             if key[1] not in (NONE_ID, id(WebhookEvent)):
                 continue
-            call = async_to_sync(receiver) if _is_async(receiver) else receiver
+            name, is_async = self._kinds[key]
+            call = async_to_sync(receiver) if is_async else receiver
             error = None
             try:
                 call(signal=self, sender=WebhookEvent, event=event, tenant=tenant)
             except Exception as raised:  # noqa: BLE001  # a receiver is the project's code: it may raise anything
                 error = raised
-            yield ReceiverOutcome(self._names[key], error)
+            yield ReceiverOutcome(name, error)
 
     def _live(self) -> list[tuple[Any, _Receiver]]:
         """Return the receivers that are still there, by Django's own key, as they were connected.

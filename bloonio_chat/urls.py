@@ -7,7 +7,9 @@ The relay posts to ``{callback base URL}/api/v1/chat-callbacks/<event>`` (protoc
 
 from __future__ import annotations
 
-from django.urls import re_path
+from collections.abc import Iterator
+
+from django.urls import URLPattern, path, re_path
 
 from bloonio_chat.callbacks.views import callback
 from bloonio_chat.sdk.enums import WebhookEventType
@@ -15,12 +17,14 @@ from bloonio_chat.sdk.events import EVENT_PATH
 
 app_name = "bloonio_chat"
 
-# "\Z" and not "$", which would let a line feed follow.
+
+def _routes(event_path: str) -> Iterator[URLPattern]:
+    yield path(event_path, callback, {"event_path": event_path}, name=event_path)
+    yield path(f"{event_path}/", callback, {"event_path": event_path})
+
+
 urlpatterns = [
-    *(
-        re_path(rf"^{event.path}/?\Z", callback, {"event_path": event.path}, name=event.path)
-        for event in WebhookEventType
-    ),
-    # An event that the relay adds later is neither refused nor lost.
+    *(route for event in WebhookEventType for route in _routes(event.path)),
+    # An event that the relay adds later is neither refused nor lost. "$" instead of "\Z" would let a line feed follow.
     re_path(rf"^(?P<event_path>{EVENT_PATH})/?\Z", callback, name="any-event"),
 ]

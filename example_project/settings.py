@@ -1,5 +1,6 @@
 """Settings of the example: SQLite, no other server, and the sandbox as the relay."""
 
+import os
 from pathlib import Path
 
 SECRET_KEY = "only-for-this-example"
@@ -10,7 +11,16 @@ ROOT_URLCONF = "example_project.urls"
 WSGI_APPLICATION = "example_project.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASES = {
-    "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": Path(__file__).with_name("example.sqlite3")},
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ.get("EXAMPLE_DATABASE") or Path(__file__).with_name("example.sqlite3"),
+        # Callbacks come several at a time: a writer takes its turn, instead of failing half-way for want of it.
+        "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20},
+    },
+}
+# Shared by all processes of the site, without another server; `manage.py createcachetable` makes its table.
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "cache"},
 }
 INSTALLED_APPS = [
     "django.contrib.auth",
@@ -22,6 +32,13 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {"context_processors": ["django.template.context_processors.request"]},
+    },
 ]
 
 # BLOONIO_CHAT_BASE_URL, _TENANT_ID and _TENANT_SECRET come from the environment: the demo sets them to its sandbox.

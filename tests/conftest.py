@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests import services
 from tests.secrets import MARK
 
 # A signature is 64 hexadecimal digits, a token of the relay is a JWT.
@@ -21,9 +22,7 @@ class _Collector(logging.Handler):
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(
-            logging.Formatter().format(record) + repr(sorted(vars(record).items(), key=lambda item: item[0]))
-        )
+        self.lines.append(f"{logging.Formatter().format(record)} {vars(record)}")
 
 
 @pytest.fixture(autouse=True)
@@ -31,20 +30,20 @@ def no_secret_in_any_log() -> Iterator[None]:
     """Fail the test whose log, from any logger at any level, shows a secret, a signature or a token."""
     collector = _Collector()
     root = logging.getLogger()
-    ours = logging.getLogger("bloonio_chat")
-    level = ours.level
+    level = root.level
     root.addHandler(collector)
-    ours.setLevel(logging.DEBUG)
+    root.setLevel(logging.DEBUG)
     yield
     root.removeHandler(collector)
-    ours.setLevel(level)
+    root.setLevel(level)
     shown = [line for line in collector.lines if MARK in line or _SIGNATURE_OR_TOKEN.search(line)]
     assert not shown, f"secrets in the log: {shown}"
 
 
 @pytest.fixture(autouse=True)
-def fresh_state(settings: Any) -> Iterator[None]:
+def fresh_state(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Empty the cache, and let no tenant, client or receiver of one test reach the next."""
+    monkeypatch.delenv(services.VARIABLE, raising=False)
     from django.core.cache import cache
     from django.dispatch import Signal
 

@@ -20,6 +20,8 @@ def deliver(event: WebhookEvent, *, tenant: str) -> list[ReceiverOutcome]:
     event.bind(functools.partial(get_chat_client, tenant))
     outcomes = []
     for signal in signals_of(event):
+        if not signal.receivers:
+            continue
         for outcome in signal.deliver(event=event, tenant=tenant):
             if outcome.error is not None:
                 logger.error(

@@ -6,13 +6,14 @@ Never a 500: whatever a stranger sends has its answer in the protocol's table, a
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable
 from io import BytesIO
 
 from django.contrib.auth.decorators import login_not_required
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from bloonio_chat.callbacks import guard
@@ -32,10 +33,13 @@ from bloonio_chat.signals import callback_rejected
 
 logger = logging.getLogger("bloonio_chat.callbacks")
 
+# Written down once, and not for every callback.
+_RECEIVED = json.dumps(RECEIVED).encode()
+
 
 @csrf_exempt
 @login_not_required
-def callback(request: HttpRequest, event_path: str) -> JsonResponse:
+def callback(request: HttpRequest, event_path: str) -> HttpResponse:
     """Answer one callback of the relay. ``event_path`` is the last part of its URL."""
     try:
         config = get_config()
@@ -49,7 +53,7 @@ def callback(request: HttpRequest, event_path: str) -> JsonResponse:
     if received.secret_place:
         logger.warning("Tenant %s signs with fallback secret %d.", received.tenant.alias, received.secret_place)
     accept = ports.accept or guard.accept
-    return JsonResponse(RECEIVED) if accept(received) is Acceptance.ACCEPTED else _retry_later()
+    return _received() if accept(received) is Acceptance.ACCEPTED else _retry_later()
 
 
 class _EveryDatabase(frozenset[str]):
@@ -80,7 +84,7 @@ def _receive(request: HttpRequest, event_path: str, config: Config) -> Received:
 def _read(request: HttpRequest, limit: int) -> bytes:
     declared_length, read = _open(request)
     body = BoundedBody(declared_length, limit=limit)
-    while body.wanted > 0:
+    while body.wanted:
         try:
             piece = read(body.wanted)
         except Exception as error:  # noqa: BLE001  # each server has its own for a sender that hung up or sent nonsense
@@ -127,6 +131,10 @@ def _reject(request: HttpRequest, event_path: str, rejection: CallbackRejected) 
         if isinstance(error, Exception):
             logger.error("A receiver of callback_rejected raised.", exc_info=error)
     return JsonResponse(rejection.payload, status=rejection.status, headers=rejection.headers)
+
+
+def _received() -> HttpResponse:
+    return HttpResponse(_RECEIVED, content_type="application/json")
 
 
 def _retry_later() -> JsonResponse:

@@ -1,55 +1,96 @@
-"""``SandboxRelay``: a relay over real HTTP on the loopback interface.
-
-call → :mod:`~bloonio_chat.sandbox.signatures` → route → callbacks to the tenant.
-"""
+"""``SandboxRelay``: server → calls → routes → visitors and desk → state → outbox, and the page beside them."""
 
 from __future__ import annotations
 
-import http.client
-import json
+import random
 import secrets
 import threading
-import time
-import uuid
-from collections.abc import Iterable
-from datetime import datetime, timezone
+from collections.abc import Collection, Sequence
 from types import TracebackType
-from typing import Any
-from urllib.parse import urlsplit
 
 try:
-    from werkzeug.serving import WSGIRequestHandler, make_server
-    from werkzeug.wrappers import Request, Response
+    from bloonio_chat.sandbox.calls import Call, Calls
+    from bloonio_chat.sandbox.page import Page
+    from bloonio_chat.sandbox.server import Server
 except ImportError as error:
+    if not (error.name or "").startswith("werkzeug"):
+        raise
     raise ImportError(
         'The sandbox needs the extra "sandbox": pip install "django-bloonio-chat[sandbox]"', name=error.name
     ) from None
 
-from bloonio_chat.sandbox import signatures
-from bloonio_chat.sdk.operations import API_PATH
+from bloonio_chat.sandbox import choices
+from bloonio_chat.sandbox.callbacks import Outbox
+from bloonio_chat.sandbox.clock import Clock
+from bloonio_chat.sandbox.faults import Faults
+from bloonio_chat.sandbox.objects import AgentBody, Mode, Tenant
+from bloonio_chat.sandbox.routes import Relay
+from bloonio_chat.sandbox.stage import Stage
+from bloonio_chat.sandbox.state import State
+from bloonio_chat.sdk.settings import canonical_tenant_id
 
-CALLBACKS_PATH = "/api/v1/chat-callbacks"
+SECRET_PREFIX = "sk_sandbox_"  # noqa: S105  # what secrets begin with, none itself
 
 
-class _QuietHandler(WSGIRequestHandler):
-    def log(self, type: str, message: str, *args: Any) -> None:  # werkzeug's own name
-        pass
+class SandboxRelay(Stage):
+    """A relay on the loopback interface; use it in a ``with`` block, or call :meth:`start` and :meth:`stop`.
 
+    - ``callback_base_url``: where the tenant's project listens, without a path; ``None``: no callbacks are sent.
+    - ``port``: 0 takes a free one.
+    - ``tenant_id``, ``tenant_secret``: made up when not given; the secret must begin with ``sk_sandbox_``.
+    - ``mode``: ``bot`` answers first, ``human`` sends the first message straight to the operators' queue.
+    - ``agent_body``: the form of the ``agent_*`` callbacks, ``takeover`` or ``envelope`` (protocol §4.1).
+    - ``rate_limit_per_min``: of the first tenant and of those added; ``None``: no limit.
+    - ``callback_pauses``: seconds before each further attempt; ``callback_timeout_seconds``: for each attempt.
+    - ``missing_operations``: names of operations that this relay answers with 404.
+    - ``seed``: makes ids and the chance of faults the same again; ``clock``: another source of time.
 
-class SandboxRelay:
-    """A relay with one tenant; use it in a ``with`` block, or call :meth:`start` and :meth:`stop`.
-
-    ``callback_base_url`` is where the tenant's project listens, without a path; ``None``: no callbacks are sent.
+    Raises ``ValueError`` for a tenant's id that is no UUID, or another kind of secret, and ``OSError`` for a port that
+    is taken.
     """
 
-    def __init__(self, *, callback_base_url: str | None = None, host: str = "127.0.0.1", port: int = 0) -> None:
-        self.callback_base_url = callback_base_url
-        self.tenant_id = str(uuid.UUID(int=(0x0190 << 112) | (7 << 76) | (2 << 62) | secrets.randbits(62)))
-        self.tenant_secret = f"sk_sandbox_{secrets.token_hex(16)}"
-        self.conversations: dict[str, dict[str, Any]] = {}
-        self.callbacks: list[tuple[str, int]] = []
-        self._sending: list[threading.Thread] = []
-        self._server = make_server(host, port, self._answer, threaded=True, request_handler=_QuietHandler)
+    def __init__(
+        self,
+        *,
+        callback_base_url: str | None = None,
+        port: int = 0,
+        tenant_id: str | None = None,
+        tenant_secret: str | None = None,
+        mode: Mode = "bot",
+        agent_body: AgentBody = "takeover",
+        rate_limit_per_min: int | None = 60,
+        callback_pauses: Sequence[float] = choices.CALLBACK_PAUSES,
+        callback_timeout_seconds: float = choices.CALLBACK_TIMEOUT_SECONDS,
+        missing_operations: Collection[str] = (),
+        seed: int | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.seed = secrets.randbits(32) if seed is None else seed
+        self.clock = clock or Clock()
+        self.faults = Faults(self.seed)
+        self._stopped = threading.Event()
+        self._rate_limit = rate_limit_per_min
+        # Ids are to be repeated, not to be unguessable; secrets and the tokens' key come from elsewhere.
+        state = State(self.clock, random.Random(self.seed))  # noqa: S311
+        outbox = Outbox(
+            self.clock,
+            self.faults.callbacks,
+            state.tenants.__getitem__,
+            pauses=callback_pauses,
+            timeout_seconds=callback_timeout_seconds,
+        )
+        super().__init__(state, outbox)
+        self.tenant = self.add_tenant(
+            tenant_id, tenant_secret, callback_base_url=callback_base_url, mode=mode, agent_body=agent_body
+        )
+        parts = Relay(self._state, self._visitors, self._desk, token_key=secrets.token_bytes(32))
+        self._calls = Calls(
+            parts, self.clock, self.faults.calls, missing=missing_operations, stopped=self._stopped.is_set
+        )
+        self._server = Server(self._calls.answer, Page(self, self).answer, port)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} at {self.base_url} for tenant {self.tenant_id}>"
 
     def __enter__(self) -> SandboxRelay:
         self.start()
@@ -60,106 +101,85 @@ class SandboxRelay:
     ) -> None:
         self.stop()
 
+    # ---- running -----------------------------------------------------------------------------------------------
+
     @property
     def base_url(self) -> str:
-        """Where the relay answers: the tenant's ``BLOONIO_CHAT_BASE_URL``."""
+        """Where the relay answers, the tenant's ``BLOONIO_CHAT_BASE_URL``; its page is at ``/``."""
         return f"http://{self._server.host}:{self._server.port}"
 
     def start(self) -> None:
-        """Answer calls, in a thread of its own."""
-        threading.Thread(target=self._server.serve_forever, name="sandbox-relay", daemon=True).start()
+        """Answer calls, in threads of its own."""
+        self._server.start()
 
     def stop(self) -> None:
-        """Stop answering, once all callbacks have been sent."""
-        self.wait()
-        self._server.shutdown()
-        self._server.server_close()
+        """Stop at once: callbacks that are still pending are cancelled. Leaves no thread and no socket."""
+        self._stopped.set()
+        self._outbox.stop()
+        self.clock.wake()
+        self._server.stop()
 
-    def wait(self) -> None:
-        """Return once all callbacks have been sent."""
-        while self._sending:
-            self._sending.pop().join()
+    def wait(self, timeout_seconds: float = 30.0) -> None:
+        """Return once every callback was acknowledged or given up; ``TimeoutError`` when it takes longer."""
+        self._outbox.wait(timeout_seconds)
 
-    # ---- calls -------------------------------------------------------------------------------------------------
+    # ---- tenants -----------------------------------------------------------------------------------------------
 
-    def _answer(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        request = Request(environ)
-        return self._route(request)(environ, start_response)
+    @property
+    def tenant_id(self) -> str:
+        """The first tenant's id."""
+        return self.tenant.tenant_id
 
-    def _route(self, request: Request) -> Response:
-        body = request.get_data()
-        signed = request.headers.get("X-Bloonio-Tenant-Id") == self.tenant_id and signatures.holds(
-            self.tenant_secret,
-            request.headers.get("X-Bloonio-Timestamp", ""),
-            request.headers.get("X-Bloonio-Signature", ""),
-            body,
-            now_ms=int(time.time() * 1000),
-        )
-        if not signed:
-            return _envelope(401, "Invalid signature")
-        if (request.method, request.path) != ("POST", f"{API_PATH}/create/conversation"):
-            return _envelope(404, "Not found")
-        return self._create_conversation(body)
+    @property
+    def tenant_secret(self) -> str:
+        """The first tenant's secret, as it is now."""
+        return self.tenant.secret
 
-    def _create_conversation(self, body: bytes) -> Response:
-        try:
-            fields = json.loads(body)
-        except ValueError:
-            return _envelope(400, "The body is not JSON")
-        if not isinstance(fields, dict) or not fields.get("visitor_user_id"):
-            return _envelope(422, "visitor_user_id is required")
-        now = datetime.now(timezone.utc).isoformat()
-        conversation = {
-            "id": secrets.token_hex(12),
-            "tenant_id": self.tenant_id,
-            "visitor_user_id": fields["visitor_user_id"],
-            "visitor_display_name": fields.get("visitor_display_name"),
-            "locale": fields.get("locale", "fr"),
-            "channel": fields.get("channel", "text"),
-            "status": "active",
-            "metadata": fields.get("metadata", {}),
-            "created_at": now,
-            "updated_at": now,
-        }
-        self.conversations[conversation["id"]] = conversation
-        self._emit(
-            "conversation_started",
-            conversation_id=conversation["id"],
-            visitor_user_id=conversation["visitor_user_id"],
-            occurred_at=now,
-        )
-        return _envelope(201, "Conversation created", conversation)
+    @property
+    def callback_base_url(self) -> str | None:
+        """Where the first tenant's project listens; may be set while the relay runs."""
+        return self.tenant.callback_base_url
 
-    # ---- callbacks ---------------------------------------------------------------------------------------------
+    @callback_base_url.setter
+    def callback_base_url(self, url: str | None) -> None:
+        self.tenant.callback_base_url = None if url is None else url.rstrip("/")
 
-    def _emit(self, event_type: str, **fields: Any) -> None:
-        if self.callback_base_url is None:
-            return
-        body = json.dumps({"event_type": event_type, "tenant_id": self.tenant_id, **fields}).encode()
-        thread = threading.Thread(target=self._post, args=(event_type, body), name="sandbox-callback", daemon=True)
-        self._sending.append(thread)
-        thread.start()
+    def add_tenant(
+        self,
+        tenant_id: str | None = None,
+        tenant_secret: str | None = None,
+        *,
+        callback_base_url: str | None = None,
+        name: str = "Sandbox",
+        mode: Mode = "bot",
+        agent_body: AgentBody = "takeover",
+    ) -> Tenant:
+        """Add a tenant; arguments as for the class. The others see nothing of its objects."""
+        its_id = self._state.new_uuid() if tenant_id is None else canonical_tenant_id(tenant_id)
+        if its_id is None:
+            raise ValueError("The tenant's id is not a UUID.")
+        url = None if callback_base_url is None else callback_base_url.rstrip("/")
+        secret = _checked_secret(tenant_secret)
+        tenant = Tenant(its_id, secret, url, name, mode, agent_body, self._rate_limit)
+        with self._state.lock:
+            self._state.tenants[its_id] = tenant
+        return tenant
 
-    def _post(self, event_type: str, body: bytes) -> None:
-        parts = urlsplit(self.callback_base_url or "")
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=10)
-        timestamp_ms = int(time.time() * 1000)
-        headers = {
-            "Content-Type": "application/json",
-            "X-Bloonio-Tenant-Id": self.tenant_id,
-            "X-Bloonio-Timestamp": str(timestamp_ms),
-            "X-Bloonio-Signature": signatures.make(self.tenant_secret, timestamp_ms, body),
-        }
-        try:
-            connection.request("POST", f"{CALLBACKS_PATH}/{event_type.replace('_', '-')}", body, headers)
-            status = connection.getresponse().status
-        except OSError:
-            status = 0
-        finally:
-            connection.close()
-        self.callbacks.append((event_type, status))
+    def rotate_secret(self, new_secret: str | None = None, *, tenant: Tenant | None = None) -> str:
+        """Give a tenant another secret and return it; the old one stops working at once (protocol §2)."""
+        tenant = tenant or self.tenant
+        tenant.secret = _checked_secret(new_secret)
+        return tenant.secret
+
+    @property
+    def calls(self) -> list[Call]:
+        """All calls to the operations, in the order in which they were answered."""
+        return self._calls.log()
 
 
-def _envelope(status: int, message: str, data: Any = None) -> Response:
-    body = {"status_code": status, "message": message, "data": data}
-    return Response(json.dumps(body), status=status, content_type="application/json")
+def _checked_secret(secret: str | None) -> str:
+    if secret is None:
+        return f"{SECRET_PREFIX}{secrets.token_hex(16)}"
+    if not secret.startswith(SECRET_PREFIX) or secret == SECRET_PREFIX:
+        raise ValueError(f"A sandbox's secret begins with {SECRET_PREFIX}, so that no real one gets here.")
+    return secret

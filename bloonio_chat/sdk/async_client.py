@@ -24,6 +24,7 @@ except ImportError as error:
 from bloonio_chat.sdk import operations
 from bloonio_chat.sdk.calls import AsyncMethod
 from bloonio_chat.sdk.enums import TicketStatus
+from bloonio_chat.sdk.errors import ChatRelayConfigurationError
 from bloonio_chat.sdk.exchange import (
     LARGEST_ANSWER,
     Answer,
@@ -38,7 +39,7 @@ from bloonio_chat.sdk.exchange import (
 from bloonio_chat.sdk.operations import Operation
 from bloonio_chat.sdk.paging import Pages
 from bloonio_chat.sdk.retry import RetryPolicy
-from bloonio_chat.sdk.settings import ChatRelaySettings
+from bloonio_chat.sdk.settings import ChatRelaySettings, ca_bundle
 from bloonio_chat.sdk.types import Conversation, Ticket
 
 _T = TypeVar("_T")
@@ -47,15 +48,23 @@ _Self = TypeVar("_Self", bound="AsyncChatRelayClient")
 CONNECTIONS_AT_ONCE: Final = 100
 
 
-class _Reached:
+class _Watch:
     """Notes when an attempt begins to be sent: until then the relay can't have seen anything of it."""
 
     def __init__(self) -> None:
-        self.yes = False
+        self.reached = False
+        self._stream: Any = None
 
-    async def trace(self, event: str, _info: Any) -> None:
-        if event.endswith("send_request_headers.started"):
-            self.yes = True
+    async def trace(self, event: str, info: Any) -> None:
+        # A CONNECT is for the proxy; the relay sees nothing of it.
+        if event.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
+            self.reached = True
+        elif event.endswith("connect_tcp.complete"):
+            self._stream = info["return_value"]
+        elif event.endswith("start_tls.failed") and self._stream is not None:
+            # httpcore2 forgets the socket when time runs out, or the caller cancels, during a handshake.
+            with anyio.CancelScope(shield=True):
+                await self._stream.aclose()
 
 
 class AsyncChatRelayClient:
@@ -124,7 +133,7 @@ class AsyncChatRelayClient:
             return result
 
     async def _send(self, request: Request) -> Answer | Failure:
-        reached = _Reached()
+        watch = _Watch()
         try:
             # httpx2 limits each wait; a trickle of bytes would keep those short and the whole endless.
             with anyio.fail_after(self.settings.request_timeout_seconds):
@@ -133,7 +142,7 @@ class AsyncChatRelayClient:
                     request.url,
                     headers=dict(request.headers),
                     content=request.body or None,
-                    extensions={"trace": reached.trace},
+                    extensions={"trace": watch.trace},
                 ) as response:
                     body = bytearray()
                     async for chunk in response.aiter_bytes():
@@ -142,7 +151,7 @@ class AsyncChatRelayClient:
                             return too_large()
                     return Answer(response.status_code, response.headers, bytes(body))
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, ValueError) as error:
-            return _failure(error, reached=reached.yes)
+            return _failure(error, reached=watch.reached)
 
     create_conversation = AsyncMethod(operations.create_conversation)
     fetch_conversation = AsyncMethod(operations.fetch_conversation)
@@ -191,10 +200,14 @@ class AsyncChatRelayClient:
 
 
 def _certificates() -> ssl.SSLContext:
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
-    if os.path.isdir(bundle):
-        return ssl.create_default_context(capath=bundle)
-    return ssl.create_default_context(cafile=bundle)
+    bundle = ca_bundle() or certifi.where()
+    try:
+        if os.path.isdir(bundle):
+            return ssl.create_default_context(capath=bundle)
+        return ssl.create_default_context(cafile=bundle)
+    except OSError:
+        pass
+    raise ChatRelayConfigurationError("REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names a file without certificates in it.")
 
 
 def _failure(error: Exception, *, reached: bool) -> Failure:

@@ -35,7 +35,7 @@ from bloonio_chat.sdk.exchange import (
 from bloonio_chat.sdk.operations import Operation
 from bloonio_chat.sdk.paging import Pages
 from bloonio_chat.sdk.retry import RetryPolicy
-from bloonio_chat.sdk.settings import ChatRelaySettings
+from bloonio_chat.sdk.settings import ChatRelaySettings, ca_bundle
 from bloonio_chat.sdk.types import Conversation, Ticket
 
 _T = TypeVar("_T")
@@ -50,30 +50,47 @@ _attempt = threading.local()
 # ---- connections -----------------------------------------------------------------------------------------------
 
 
-class _DeadlineReader(socket.SocketIO):
+class _DeadlineReader(io.RawIOBase):
     """Reads from a socket until a moment, not for a while after each byte: a trickle must hold nobody for ever."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock, "rb")
+    def __init__(self, sock: socket.socket, reader: io.RawIOBase) -> None:
+        self._sock = sock
+        # The socket's own: it knows how to close with it, be it plain, TLS, or TLS within TLS.
+        self._reader = reader
         # urllib3 has just set what is left of the attempt's time.
         left = sock.gettimeout()
         self._ends = None if left is None else time.monotonic() + left
+        self.at_end = False
+
+    def readable(self) -> bool:
+        return True
 
     def readinto(self, buffer: Any) -> int | None:
         if self._ends is not None:
             left = self._ends - time.monotonic()
             if left <= 0:
                 raise TimeoutError("timed out")
-            self._sock.settimeout(left)  # type: ignore[attr-defined]  # SocketIO's own attribute, missing in typeshed
-        return super().readinto(buffer)
+            self._sock.settimeout(left)
+        count = self._reader.readinto(buffer)
+        self.at_end = count == 0
+        return count
+
+    def close(self) -> None:
+        self._reader.close()
+        super().close()
 
 
 class _DeadlineResponse(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self.fp.close()
-        sock._io_refs += 1  # type: ignore[attr-defined]  # what makefile() does, so that close() waits for this reader
-        self.fp = io.BufferedReader(_DeadlineReader(sock))
+        self._reader = _DeadlineReader(sock, self.fp.detach())
+        self.fp = io.BufferedReader(self._reader)
+
+    def begin(self) -> None:
+        super().begin()
+        if self._reader.at_end:
+            # http.client takes headers that were cut off for whole ones, and the answer for an empty one.
+            raise http.client.IncompleteRead(b"")
 
 
 class _ReachedMixin:
@@ -130,13 +147,13 @@ class ConnectionPool:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._reset()
+        self._begin()
 
-    def _reset(self) -> None:
-        self._process = os.getpid()
+    def _begin(self) -> None:
         self._adapter = _Adapter(pool_maxsize=IDLE_CONNECTIONS_KEPT)
         self._surroundings: dict[str, tuple[dict[str, str], str | bool]] = {}
+        # Last: a thread that reads it is to find the adapter of this process, even if two threads begin at once.
+        self._process = os.getpid()
 
     def close(self) -> None:
         """Close all idle connections. The pool can be used again afterwards."""
@@ -144,14 +161,17 @@ class ConnectionPool:
             self._adapter.close()
 
     def send(self, request: Request, timeout_seconds: float) -> Answer | Failure:
-        """Make one attempt, within that time. Never raises for anything that the network or the other side does."""
+        """Make one attempt, within that time. Never raises for anything that the network or the other side does.
+
+        Raises :class:`~bloonio_chat.sdk.errors.ChatRelayConfigurationError` for a CA bundle that is not there.
+        """
         if self._process != os.getpid():
             # Sockets made before a fork belong to both processes: two calls on one would get each other's answers.
-            self._lock = threading.Lock()
-            self._reset()
+            self._begin()
         proxies, verify = self._surroundings_of(request.url)
         _attempt.reached = False
         response = None
+        whole = False
         try:
             response = self._adapter.send(
                 _prepare(request),
@@ -164,8 +184,8 @@ class ConnectionPool:
             while chunk := response.raw.read(65536, decode_content=True):
                 body += chunk
                 if len(body) > LARGEST_ANSWER:
-                    response.raw.close()
                     return too_large()
+            whole = True
             return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, bytes(body))
         except (
             requests.RequestException,
@@ -174,11 +194,13 @@ class ConnectionPool:
             OSError,
             ValueError,
         ) as error:
-            if response is not None:
-                response.raw.close()
             return _failure(error)
         finally:
             if response is not None:
+                if not whole:
+                    # Also when a signal interrupts (Celery's time limits): the next call on this connection would
+                    # read what is left of this answer.
+                    response.raw.close()
                 response.raw.release_conn()
 
     def _surroundings_of(self, url: str) -> tuple[dict[str, str], str | bool]:
@@ -187,8 +209,8 @@ class ConnectionPool:
         found = self._surroundings.get(key)
         if found is None:
             proxies = requests.utils.get_environ_proxies(key)
-            bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-            found = self._surroundings[key] = (proxies, bundle)
+            bundle = ca_bundle() if parts.scheme == "https" else None
+            found = self._surroundings[key] = (proxies, bundle or True)
         return found
 
 

@@ -26,10 +26,18 @@ def decode(body: bytes) -> tuple[Any, bool]:
 
     Raises ``ValueError`` for what is not JSON in UTF-8, is nested too deep, or holds an integer beyond Python's limit.
     """
-    mended = clean_escapes(body)
-    tree = from_json(mended)
+    tree, was_mended = parse(body)
     cleaned = clean(tree)
-    return cleaned, mended is not body or cleaned is not tree
+    return cleaned, was_mended or cleaned is not tree
+
+
+def parse(body: bytes) -> tuple[Any, bool]:
+    """Return what a JSON text says, its texts cleaned but not its numbers, and whether any text had to be.
+
+    Raises like :func:`decode`.
+    """
+    mended = clean_escapes(body)
+    return from_json(mended), mended is not body
 
 
 def clean_escapes(body: bytes) -> bytes:

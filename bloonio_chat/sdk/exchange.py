@@ -8,6 +8,7 @@ It yields a :class:`Request` and is sent the :class:`Answer` or the :class:`Fail
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
@@ -37,6 +38,9 @@ _T = TypeVar("_T")
 # A list of a hundred of the longest messages stays far below; what is larger is no answer of the relay's.
 LARGEST_ANSWER: Final = 16 * 1024 * 1024
 USER_AGENT: Final = "django-bloonio-chat"
+
+# A signature is 64 hexadecimal digits, a token is a JWT; a gateway's page for debugging may quote either.
+_NOT_TO_BE_SHOWN = re.compile(r"(?<![0-9a-fA-F])[0-9a-fA-F]{64}(?![0-9a-fA-F])|eyJ[\w-]{8,}(?:\.[\w-]*)*")
 
 
 @dataclass(frozen=True)
@@ -242,7 +246,7 @@ def _status_error(
         message,
         operation=operation.name,
         status_code=status,
-        body="" if operation.holds_token else answer.body[:LONGEST_BODY_KEPT].decode("utf-8", "replace"),
+        body=_excerpt(operation, answer),
         retry_after=outcome.retry_after,
         maybe_processed=outcome.processed and operation.method != "GET",
         clock_skew_seconds=skew,
@@ -255,6 +259,17 @@ def _clock_skew(answer: Answer, settings: ChatRelaySettings, *, now: float) -> f
     if theirs is None or abs(now - theirs) <= settings.timestamp_tolerance_seconds:
         return None
     return now - theirs
+
+
+def _excerpt(operation: Operation[Any], answer: Answer) -> str:
+    if operation.holds_token:
+        return ""
+    # Twice what is kept, in bytes: a token that stands across the end is seen for what it is.
+    return _presentable(answer.body[: 2 * LONGEST_BODY_KEPT].decode("utf-8", "replace"))
+
+
+def _presentable(text: str) -> str:
+    return _NOT_TO_BE_SHOWN.sub("\N{HORIZONTAL ELLIPSIS}", text)
 
 
 def _what_it_said(answer: Answer) -> str:
@@ -276,7 +291,7 @@ def _what_it_said(answer: Answer) -> str:
             else str(item)
             for item in said
         )
-    return " ".join(said.split())[:300].rstrip(".") if isinstance(said, str) else ""
+    return _presentable(" ".join(said.split()))[:300].rstrip(".") if isinstance(said, str) else ""
 
 
 def _parse(operation: Operation[_T], answer: Answer) -> _T:
@@ -296,7 +311,7 @@ def _parse(operation: Operation[_T], answer: Answer) -> _T:
         f"{operation.name}: the relay's answer {problem}.",
         operation=operation.name,
         status_code=answer.status_code,
-        body="" if operation.holds_token else answer.body[:LONGEST_BODY_KEPT].decode("utf-8", "replace"),
+        body=_excerpt(operation, answer),
         maybe_processed=operation.method != "GET",
     )
 

@@ -1,20 +1,28 @@
 """The relay's thirteen routes (protocol §3): one pure function each, from arguments to an :class:`Operation`.
 
-Arguments are checked here, before anything is sent: :class:`~bloonio_chat.sdk.errors.ChatRelayArgumentError`.
+Both clients take their methods, and the documentation of those, from here. Arguments are checked before anything is
+sent (:class:`~bloonio_chat.sdk.errors.ChatRelayArgumentError`); what else a call can raise stands in
+:mod:`~bloonio_chat.sdk.errors`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any, Final, Generic, TypeVar
-from urllib.parse import urlencode
 
 from pydantic import TypeAdapter
-from pydantic_core import PydanticSerializationError, to_json
 
+from bloonio_chat.sdk.arguments import (
+    check_choice,
+    check_email_hash,
+    check_number,
+    check_object,
+    check_text,
+    check_texts,
+    json_body,
+    query_string,
+)
 from bloonio_chat.sdk.enums import ConversationChannel, MessageRole, TicketStatus
 from bloonio_chat.sdk.errors import ChatRelayArgumentError
 from bloonio_chat.sdk.types import (
@@ -91,72 +99,11 @@ _operator_token = _one(OperatorToken)
 _contact_ticket = _one(ContactTicket)
 
 
-# ---- arguments -------------------------------------------------------------------------------------------------
-
-
-def _text(name: str, value: object, *, longest: int | None = None) -> str:
-    if not isinstance(value, str):
+def _optional(name: str, value: object) -> str | None:
+    # A form's empty field is text too.
+    if value is not None and not isinstance(value, str):
         raise ChatRelayArgumentError(f"{name} must be text, not {type(value).__name__}.")
-    if not value:
-        raise ChatRelayArgumentError(f"{name} is empty.")
-    if longest is not None and len(value) > longest:
-        raise ChatRelayArgumentError(f"{name} has {len(value)} characters; the relay takes {longest} at the most.")
     return value
-
-
-def _number(name: str, value: object, *, smallest: int, largest: int | None = None) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ChatRelayArgumentError(f"{name} must be a whole number, not {type(value).__name__}.")
-    if value < smallest or (largest is not None and value > largest):
-        bounds = f"at least {smallest}" if largest is None else f"from {smallest} to {largest}"
-        raise ChatRelayArgumentError(f"{name} is {value}; the relay takes {bounds}.")
-    return value
-
-
-def _email_hash(value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"sha256:[0-9a-fA-F]{64}", value):
-        raise ChatRelayArgumentError("visitor_email_hash must be sha256: and 64 hexadecimal digits, never the email.")
-    return value
-
-
-def _choice(name: str, value: object, kind: type[Enum]) -> str:
-    values = [str(member.value) for member in kind]
-    if not isinstance(value, str) or str(value) not in values:
-        raise ChatRelayArgumentError(f"{name} must be one of {', '.join(values)}.")
-    return str(value)
-
-
-def _texts(name: str, values: Iterable[str] | None) -> list[str] | None:
-    if values is None:
-        return None
-    if isinstance(values, (str, bytes)):
-        raise ChatRelayArgumentError(f"{name} must be a list of texts, not one text.")
-    return [_text(f"an entry of {name}", value) for value in values]
-
-
-def _object(name: str, value: object) -> dict[str, Any] | None:
-    if value is None:
-        return None
-    if not isinstance(value, Mapping):
-        raise ChatRelayArgumentError(f"{name} must be a mapping, not {type(value).__name__}.")
-    return dict(value)
-
-
-def _body(**fields: Any) -> bytes:
-    try:
-        return to_json({name: value for name, value in fields.items() if value is not None}, inf_nan_mode="strings")
-    except (PydanticSerializationError, UnicodeEncodeError, ValueError):
-        pass
-    # Raised out here: the error that was caught quotes the arguments.
-    raise ChatRelayArgumentError(f"One of {', '.join(fields)} can't be written as JSON in UTF-8.")
-
-
-def _query(**fields: str | int | None) -> str:
-    try:
-        return urlencode({name: value for name, value in fields.items() if value is not None})
-    except UnicodeEncodeError:
-        pass
-    raise ChatRelayArgumentError(f"One of {', '.join(fields)} can't be written in UTF-8.")
 
 
 # ---- the routes ------------------------------------------------------------------------------------------------
@@ -172,32 +119,44 @@ def create_conversation(
     visitor_phone: str | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Operation[Conversation]:
-    """``POST /create/conversation``."""
+    """Open a conversation for a visitor; the relay answers with the :class:`~bloonio_chat.sdk.types.Conversation`.
+
+    - ``visitor_user_id``: your own id for the person.
+    - ``visitor_display_name``, ``visitor_email``, ``visitor_phone``: what operators see of the person.
+    - ``locale``: the language to talk in.
+    - ``channel``: ``text``, ``voice`` or ``video``.
+    - ``metadata``: anything of yours that JSON can hold.
+
+    Not repeated once the relay may have seen it. Protocol §3, ``POST /create/conversation``.
+    """
     return Operation(
         "create_conversation",
         "POST",
         "/create/conversation",
         _conversation,
-        body=_body(
-            visitor_user_id=_text("visitor_user_id", visitor_user_id),
-            visitor_display_name=visitor_display_name,
-            locale=_text("locale", locale),
-            channel=_choice("channel", channel, ConversationChannel),
-            visitor_email=visitor_email,
-            visitor_phone=visitor_phone,
-            metadata=_object("metadata", metadata),
+        body=json_body(
+            visitor_user_id=check_text("visitor_user_id", visitor_user_id),
+            visitor_display_name=_optional("visitor_display_name", visitor_display_name),
+            locale=check_text("locale", locale),
+            channel=check_choice("channel", channel, ConversationChannel),
+            visitor_email=_optional("visitor_email", visitor_email),
+            visitor_phone=_optional("visitor_phone", visitor_phone),
+            metadata=check_object("metadata", metadata),
         ),
     )
 
 
 def fetch_conversation(conversation_id: str) -> Operation[Conversation]:
-    """``GET /fetch/conversation``."""
+    """Return one :class:`~bloonio_chat.sdk.types.Conversation`, by its id.
+
+    Raises ``ChatRelayNotFoundError`` if the relay has none of this id. Protocol §3, ``GET /fetch/conversation``.
+    """
     return Operation(
         "fetch_conversation",
         "GET",
         "/fetch/conversation",
         _conversation,
-        query=_query(conversation_id=_text("conversation_id", conversation_id)),
+        query=query_string(conversation_id=check_text("conversation_id", conversation_id)),
         repeatable=True,
     )
 
@@ -205,16 +164,23 @@ def fetch_conversation(conversation_id: str) -> Operation[Conversation]:
 def list_conversations(
     *, limit: int = 20, offset: int = 0, visitor_user_id: str | None = None
 ) -> Operation[list[Conversation]]:
-    """``GET /fetch/conversations``."""
+    """Return one page of conversations, as a list of :class:`~bloonio_chat.sdk.types.Conversation`.
+
+    - ``limit``: how many at the most, from 1; the relay may give fewer.
+    - ``offset``: how many to pass over.
+    - ``visitor_user_id``: those of one visitor only.
+
+    ``iter_conversations`` walks all pages. Protocol §3, ``GET /fetch/conversations``.
+    """
     return Operation(
         "list_conversations",
         "GET",
         "/fetch/conversations",
         _conversations,
-        query=_query(
-            limit=_number("limit", limit, smallest=1),
-            offset=_number("offset", offset, smallest=0),
-            visitor_user_id=None if visitor_user_id is None else _text("visitor_user_id", visitor_user_id),
+        query=query_string(
+            limit=check_number("limit", limit, smallest=1),
+            offset=check_number("offset", offset, smallest=0),
+            visitor_user_id=None if visitor_user_id is None else check_text("visitor_user_id", visitor_user_id),
         ),
         repeatable=True,
     )
@@ -227,36 +193,57 @@ def send_message(
     role: MessageRole | str = MessageRole.VISITOR,
     attachments: Iterable[Attachment | Mapping[str, Any]] | None = None,
 ) -> Operation[Message]:
-    """``POST /add/message``."""
+    """Add a message to a conversation; the relay answers with the :class:`~bloonio_chat.sdk.types.Message`.
+
+    - ``content``: 1 to 8000 characters.
+    - ``role``: who speaks: ``visitor``, ``agent``, ``bot`` or ``system``.
+    - ``attachments``: :class:`~bloonio_chat.sdk.types.Attachment` objects, or mappings like them.
+
+    Not repeated once the relay may have seen it, or the customer would read the text twice: where
+    ``error.maybe_processed`` is true, look with ``list_messages``. Protocol §3, ``POST /add/message``.
+    """
     return Operation(
         "send_message",
         "POST",
         "/add/message",
         _message,
-        query=_query(conversation_id=_text("conversation_id", conversation_id)),
-        body=_body(
-            role=_choice("role", role, MessageRole),
-            content=_text("content", content, longest=LONGEST_MESSAGE),
-            attachments=None if attachments is None else [_attachment(attachment) for attachment in attachments],
+        query=query_string(conversation_id=check_text("conversation_id", conversation_id)),
+        body=json_body(
+            role=check_choice("role", role, MessageRole),
+            content=check_text("content", content, longest=LONGEST_MESSAGE),
+            attachments=_attachments(attachments),
         ),
     )
+
+
+def _attachments(values: Iterable[Attachment | Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
+    if values is None:
+        return None
+    if isinstance(values, Mapping) or not isinstance(values, Iterable):
+        raise ChatRelayArgumentError(f"attachments must be a list, not {type(values).__name__}.")
+    return [_attachment(value) for value in values]
 
 
 def _attachment(value: Attachment | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(value, Attachment):
         return value.model_dump(mode="json")
-    return _object("an entry of attachments", value) or {}
+    return check_object("an entry of attachments", value) or {}
 
 
 def list_messages(conversation_id: str, *, limit: int = 100) -> Operation[list[Message]]:
-    """``GET /fetch/messages``."""
+    """Return messages of a conversation, as a list of :class:`~bloonio_chat.sdk.types.Message`.
+
+    ``limit`` is how many at the most, from 1. The relay does not page messages: what lies beyond the limit can't be
+    had, and an answer as long as the limit may not be all. Protocol §3, ``GET /fetch/messages``.
+    """
     return Operation(
         "list_messages",
         "GET",
         "/fetch/messages",
         _messages,
-        query=_query(
-            conversation_id=_text("conversation_id", conversation_id), limit=_number("limit", limit, smallest=1)
+        query=query_string(
+            conversation_id=check_text("conversation_id", conversation_id),
+            limit=check_number("limit", limit, smallest=1),
         ),
         repeatable=True,
     )
@@ -269,30 +256,41 @@ def list_tickets(
     status: TicketStatus | str | None = None,
     assignee_user_id: str | None = None,
 ) -> Operation[list[Ticket]]:
-    """``GET /fetch/tickets``."""
+    """Return one page of tickets, as a list of :class:`~bloonio_chat.sdk.types.Ticket`.
+
+    - ``limit``: how many at the most, from 1; the relay may give fewer.
+    - ``offset``: how many to pass over.
+    - ``status``: one of :class:`~bloonio_chat.sdk.enums.TicketStatus`.
+    - ``assignee_user_id``: those of one operator only.
+
+    ``iter_tickets`` walks all pages. Protocol §3, ``GET /fetch/tickets``.
+    """
     return Operation(
         "list_tickets",
         "GET",
         "/fetch/tickets",
         _tickets,
-        query=_query(
-            limit=_number("limit", limit, smallest=1),
-            offset=_number("offset", offset, smallest=0),
-            status=None if status is None else _choice("status", status, TicketStatus),
-            assignee_user_id=None if assignee_user_id is None else _text("assignee_user_id", assignee_user_id),
+        query=query_string(
+            limit=check_number("limit", limit, smallest=1),
+            offset=check_number("offset", offset, smallest=0),
+            status=None if status is None else check_choice("status", status, TicketStatus),
+            assignee_user_id=None if assignee_user_id is None else check_text("assignee_user_id", assignee_user_id),
         ),
         repeatable=True,
     )
 
 
 def fetch_ticket(ticket_id: str) -> Operation[Ticket]:
-    """``GET /fetch/ticket``."""
+    """Return one :class:`~bloonio_chat.sdk.types.Ticket`, by its id (not its number).
+
+    Raises ``ChatRelayNotFoundError`` if the relay has none of this id. Protocol §3, ``GET /fetch/ticket``.
+    """
     return Operation(
         "fetch_ticket",
         "GET",
         "/fetch/ticket",
         _ticket,
-        query=_query(ticket_id=_text("ticket_id", ticket_id)),
+        query=query_string(ticket_id=check_text("ticket_id", ticket_id)),
         repeatable=True,
     )
 
@@ -305,18 +303,26 @@ def ingest_knowledge(
     language: str = "fr",
     tags: Iterable[str] | None = None,
 ) -> Operation[KnowledgeDocument]:
-    """``POST /ingest/knowledge``."""
+    """Give the bot a text to answer from; the relay answers with the
+    :class:`~bloonio_chat.sdk.types.KnowledgeDocument`.
+
+    - ``title``: 1 to 500 characters.
+    - ``body``: the text, not empty.
+    - ``category``, ``language``, ``tags``: how it is filed.
+
+    Not repeated once the relay may have seen it. Protocol §3, ``POST /ingest/knowledge``.
+    """
     return Operation(
         "ingest_knowledge",
         "POST",
         "/ingest/knowledge",
         _document,
-        body=_body(
-            title=_text("title", title, longest=LONGEST_TITLE),
-            body=_text("body", body),
-            category=_text("category", category),
-            language=_text("language", language),
-            tags=_texts("tags", tags),
+        body=json_body(
+            title=check_text("title", title, longest=LONGEST_TITLE),
+            body=check_text("body", body),
+            category=check_text("category", category),
+            language=check_text("language", language),
+            tags=check_texts("tags", tags),
         ),
     )
 
@@ -324,16 +330,23 @@ def ingest_knowledge(
 def mint_visitor_token(
     *, visitor_user_id: str, visitor_email_hash: str | None = None, ttl_seconds: int = 3600
 ) -> Operation[VisitorToken]:
-    """``POST /mint/visitor-token``."""
+    """Return a :class:`~bloonio_chat.sdk.types.VisitorToken`, with which a visitor's app may connect.
+
+    - ``visitor_user_id``: your own id for the person.
+    - ``visitor_email_hash``: ``sha256:`` and 64 hexadecimal digits; never the email itself.
+    - ``ttl_seconds``: how long it holds, from 60 to 86400 seconds.
+
+    Protocol §3, ``POST /mint/visitor-token``.
+    """
     return Operation(
         "mint_visitor_token",
         "POST",
         "/mint/visitor-token",
         _visitor_token,
-        body=_body(
-            visitor_user_id=_text("visitor_user_id", visitor_user_id),
-            visitor_email_hash=None if visitor_email_hash is None else _email_hash(visitor_email_hash),
-            ttl_seconds=_number(
+        body=json_body(
+            visitor_user_id=check_text("visitor_user_id", visitor_user_id),
+            visitor_email_hash=None if visitor_email_hash is None else check_email_hash(visitor_email_hash),
+            ttl_seconds=check_number(
                 "ttl_seconds", ttl_seconds, smallest=SHORTEST_TOKEN_SECONDS, largest=LONGEST_TOKEN_SECONDS
             ),
         ),
@@ -342,7 +355,10 @@ def mint_visitor_token(
 
 
 def fetch_tenant_info() -> Operation[TenantInfo]:
-    """``GET /fetch/tenant-info``."""
+    """Return the :class:`~bloonio_chat.sdk.types.TenantInfo`: the tenant's plan and what it allows.
+
+    Protocol §3, ``GET /fetch/tenant-info``.
+    """
     return Operation("fetch_tenant_info", "GET", "/fetch/tenant-info", _tenant_info, repeatable=True)
 
 
@@ -353,30 +369,42 @@ def provision_operator(
     routing_keys: Iterable[str] | None = None,
     avatar_url: str | None = None,
 ) -> Operation[Operator]:
-    """``POST /provision/operator``: idempotent on the email, so it may be repeated."""
+    """Make a human an operator; the relay answers with the :class:`~bloonio_chat.sdk.types.Operator`.
+
+    - ``email``: who it is; a repeat for the same email refreshes ``routing_keys``, and ``created`` is then false.
+    - ``display_name``: what visitors see.
+    - ``routing_keys``: the queues that the operator sees, a store's id, say; ``[]`` or ``None``: every conversation.
+    - ``avatar_url``: a picture.
+
+    Idempotent, so it is repeated like a read. Protocol §3, ``POST /provision/operator``.
+    """
     return Operation(
         "provision_operator",
         "POST",
         "/provision/operator",
         _operator,
-        body=_body(
-            email=_text("email", email),
-            display_name=_text("display_name", display_name),
-            routing_keys=_texts("routing_keys", routing_keys),
-            avatar_url=avatar_url,
+        body=json_body(
+            email=check_text("email", email),
+            display_name=check_text("display_name", display_name),
+            routing_keys=check_texts("routing_keys", routing_keys),
+            avatar_url=_optional("avatar_url", avatar_url),
         ),
         repeatable=True,
     )
 
 
 def fetch_operator_token(*, email: str) -> Operation[OperatorToken]:
-    """``POST /fetch/operator-token``."""
+    """Return an :class:`~bloonio_chat.sdk.types.OperatorToken` for the operator with this email.
+
+    Raises ``ChatRelayNotFoundError`` for an operator that was not provisioned. Protocol §3,
+    ``POST /fetch/operator-token``.
+    """
     return Operation(
         "fetch_operator_token",
         "POST",
         "/fetch/operator-token",
         _operator_token,
-        body=_body(email=_text("email", email)),
+        body=json_body(email=check_text("email", email)),
         repeatable=True,
         holds_token=True,
     )
@@ -394,21 +422,30 @@ def create_contact_ticket(
     routing_key: str | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Operation[ContactTicket]:
-    """``POST /create/contact-ticket``."""
+    """Open a ticket from a contact form; the relay answers with a :class:`~bloonio_chat.sdk.types.ContactTicket`.
+
+    - ``customer_email``, ``customer_name``, ``company``: who asks.
+    - ``subject``, ``message``: what is asked.
+    - ``source``: where the form stands; ``locale``: the language to answer in.
+    - ``routing_key``: the queue that it goes to.
+    - ``metadata``: anything of yours that JSON can hold.
+
+    Not repeated once the relay may have seen it. Protocol §3, ``POST /create/contact-ticket``.
+    """
     return Operation(
         "create_contact_ticket",
         "POST",
         "/create/contact-ticket",
         _contact_ticket,
-        body=_body(
-            customer_email=_text("customer_email", customer_email),
-            customer_name=_text("customer_name", customer_name),
-            subject=_text("subject", subject),
-            message=_text("message", message),
-            company=company,
-            source=source,
-            locale=locale,
-            routing_key=routing_key,
-            metadata=_object("metadata", metadata),
+        body=json_body(
+            customer_email=check_text("customer_email", customer_email),
+            customer_name=check_text("customer_name", customer_name),
+            subject=check_text("subject", subject),
+            message=check_text("message", message),
+            company=_optional("company", company),
+            source=_optional("source", source),
+            locale=_optional("locale", locale),
+            routing_key=_optional("routing_key", routing_key),
+            metadata=check_object("metadata", metadata),
         ),
     )

@@ -101,40 +101,39 @@ class BoundedBody:
     """A request's body, read piece by piece and never held beyond its limit.
 
     ``declared_length`` is the text of ``Content-Length``, ``None`` where the body comes in chunks; ``limit`` in bytes.
+    ``wanted`` is how many bytes to read next at the most: enough to see that the limit is passed, 0 at the end.
     """
+
+    __slots__ = ("_declared", "_limit", "_pieces", "wanted")
 
     def __init__(self, declared_length: str | None, *, limit: int) -> None:
         self._limit = limit
         self._pieces: list[bytes] = []
-        self._length = 0
         self._declared: int | None = None
+        self.wanted = limit + 1
         if declared_length is not None:
             if not (declared_length.isascii() and declared_length.isdecimal()):
                 raise CallbackRejected("content_length_malformed", 400, "Content-Length is not a number.")
             self._declared = int(declared_length) if len(declared_length) <= 18 else limit + 1
-            self._check(self._declared)
-
-    @property
-    def wanted(self) -> int:
-        """How many bytes to read next at the most: enough to see that the limit is passed."""
-        most = self._limit + 1 - self._length
-        return most if self._declared is None else min(most, self._declared - self._length)
+            if self._declared > limit:
+                raise self._too_large()
+            self.wanted = self._declared
 
     def feed(self, piece: bytes) -> None:
         """Take the next bytes; refuse with 413 as soon as there are too many."""
-        self._length += len(piece)
-        self._check(self._length)
+        self.wanted -= len(piece)
+        if self._declared is None and self.wanted <= 0:
+            raise self._too_large()
         self._pieces.append(piece)
 
     def whole(self) -> bytes:
         """Return the body; refuse with 400 one that ended before its declared length."""
-        if self._declared is not None and self._length < self._declared:
+        if self._declared is not None and self.wanted > 0:
             raise CallbackRejected("body_truncated", 400, "The body is shorter than its Content-Length.")
         return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
-    def _check(self, length: int) -> None:
-        if length > self._limit:
-            raise CallbackRejected("body_too_large", 413, f"The body is larger than {self._limit} bytes.")
+    def _too_large(self) -> CallbackRejected:
+        return CallbackRejected("body_too_large", 413, f"The body is larger than {self._limit} bytes.")
 
 
 def receive(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -32,6 +33,20 @@ def split_list(value: Any) -> Any:
         except ValueError:
             raise ValueError("is neither a JSON list nor comma-separated") from None
     return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def ca_bundle() -> str | None:
+    """Return the file or directory of certificates that the environment names, as ``requests`` reads it.
+
+    Raises :class:`~bloonio_chat.sdk.errors.ChatRelayConfigurationError` if there is none of that name.
+    """
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        bundle = os.environ.get(name)
+        if bundle:
+            if not os.path.exists(bundle):
+                raise ChatRelayConfigurationError(f"{name} names no file or directory: set it to a CA bundle.")
+            return bundle
+    return None
 
 
 def describe_problems(error: ValidationError, *, prefix: str = ENVIRONMENT_PREFIX) -> list[str]:

@@ -1,20 +1,27 @@
-"""The shop's receivers: every event is shown on the terminal and counted."""
+"""What the shop does when the relay calls back: it remembers each event, and looks up what a summary leaves out."""
 
-from collections import Counter
 from typing import Any
 
 from django.dispatch import receiver
 
 from bloonio_chat import WebhookEvent, signals
-
-heard: Counter[str] = Counter()
+from example_project.desk.models import HeardEvent
 
 
 @receiver(signals.event_received)
-def show(sender: type[WebhookEvent], event: WebhookEvent, tenant: str, **_: Any) -> None:
-    print(f"  signal    {event.event_type} of conversation {event.conversation_id}", flush=True)
+def remember(sender: type[WebhookEvent], event: WebhookEvent, tenant: str, **_: Any) -> None:
+    # Without the inbox a receiver may be called again for the same event, so this one can be, without harm.
+    HeardEvent.objects.get_or_create(
+        event_type=str(event.event_type),
+        conversation_id=event.conversation_id or "",
+        occurred_at=event.occurred_at,
+        details=_details(event),
+    )
 
 
-@receiver(signals.conversation_started)
-def greet(sender: type[WebhookEvent], event: WebhookEvent, tenant: str, **_: Any) -> None:
-    heard[event.event_type] += 1
+def _details(event: WebhookEvent) -> str:
+    if event.event_type == "message_received":
+        return event.fetch_message().content
+    if event.ticket_number:
+        return event.ticket_number
+    return event.operator_display_name or str(event.escalation_reason or "")

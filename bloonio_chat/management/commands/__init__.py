@@ -1,0 +1,1 @@
+"""``bloonio_*``: thin; each drives what it is named after."""
