@@ -8,7 +8,7 @@ an event. There is no ledger here: when one receiver fails, all of them are call
 from __future__ import annotations
 
 import logging
-import random
+import os
 from typing import Final
 
 from django.core.cache import BaseCache, caches
@@ -38,7 +38,7 @@ def _accept(received: Received) -> Acceptance:
     app = get_config().app
     cache = caches[app.idempotency_cache]
     key = f"bloonio_chat:{received.key}"
-    token = random.getrandbits(64)  # tells claims apart; nobody gains by guessing one
+    token = os.urandom(8)
     if not cache.add(key, token, CLAIM_LEASE_SECONDS):
         # Someone else's claim, or done. A cache that is gone also says no, and then has nothing to show.
         return Acceptance.ACCEPTED if cache.get(key) == _DONE else Acceptance.RETRY_LATER
@@ -55,7 +55,7 @@ def _accept(received: Received) -> Acceptance:
     return Acceptance.ACCEPTED if done else Acceptance.RETRY_LATER
 
 
-def _release(cache: BaseCache, key: str, token: int) -> None:
+def _release(cache: BaseCache, key: str, token: bytes) -> None:
     """Give a claim back, unless its lease ran out and another has it by now."""
     try:
         if cache.get(key) == token:

@@ -84,7 +84,7 @@ def _receive(request: HttpRequest, event_path: str, config: Config) -> Received:
 def _read(request: HttpRequest, limit: int) -> bytes:
     declared_length, read = _open(request)
     body = BoundedBody(declared_length, limit=limit)
-    while body.wanted:
+    while body.wanted > 0:
         try:
             piece = read(body.wanted)
         except Exception as error:  # noqa: BLE001  # each server has its own for a sender that hung up or sent nonsense

@@ -124,18 +124,20 @@ class Outbox:
                 self._enqueue(twin, f"twin of {occasion}")
             self._clock.changed.notify_all()
 
-    def wait(self, timeout_seconds: float) -> None:
-        """Return once no callback is pending; raise ``TimeoutError`` when that takes longer."""
-        ends = time.monotonic() + timeout_seconds
+    def wait_until(self, happened: Callable[[], bool], timeout_seconds: float) -> None:
+        """Return once that is true, which is asked after each attempt; raise ``TimeoutError`` when it takes longer."""
         with self._clock.changed:
-            while pending := [each for each in self._callbacks if each.outcome == "pending"]:
-                left = ends - time.monotonic()
-                if left <= 0:
-                    raise TimeoutError(
-                        f"{len(pending)} callbacks are still pending after {timeout_seconds:g} s: "
-                        + ", ".join(f"{each.event_type} ({len(each.attempts)} attempts)" for each in pending[:5])
-                    )
-                self._clock.changed.wait(left)
+            if not self._clock.changed.wait_for(happened, timeout_seconds):
+                pending = [each for each in self._callbacks if each.outcome == "pending"]
+                raise TimeoutError(
+                    f"{len(pending)} callbacks are still pending after {timeout_seconds:g} s: "
+                    + ", ".join(f"{each.event_type} ({len(each.attempts)} attempts)" for each in pending[:5])
+                )
+
+    def settled(self) -> bool:
+        """Return whether no callback is pending."""
+        with self._clock.changed:
+            return all(each.outcome != "pending" for each in self._callbacks)
 
     def stop(self) -> None:
         """Cancel what is pending, cut the attempts that are being made, and return when no thread is left."""
@@ -161,9 +163,11 @@ class Outbox:
         return callback
 
     def _enqueue(self, callback: Callback, lane: str) -> None:
-        waiting = self._lanes.setdefault(lane, [])
-        waiting.append(callback)
-        if len(waiting) == 1:
+        if lane in self._lanes:
+            # Its thread has not closed it yet, so it sees this one too: a second thread would post it as well.
+            self._lanes[lane].append(callback)
+        else:
+            self._lanes[lane] = [callback]
             self._threads = [thread for thread in self._threads if thread.is_alive()]
             thread = threading.Thread(target=self._work, args=(lane,), name="sandbox-callbacks", daemon=True)
             self._threads.append(thread)

@@ -10,6 +10,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
+from werkzeug.exceptions import ClientDisconnected
 from werkzeug.http import http_date
 from werkzeug.wrappers import Request, Response
 
@@ -162,12 +163,17 @@ class Calls:
 
 
 def read_bounded(request: Request) -> bytes:
-    """Return a request's body; refuse with 413 one that is too large, by its declared length or as it comes in."""
+    """Return a request's body; refuse one that is too large, by its declared length or as it comes in."""
     largest = choices.LARGEST_BODY_BYTES
     if (request.content_length or 0) <= largest:
-        body = request.stream.read(largest + 1)
+        body = bytearray()
+        try:
+            while len(body) <= largest and (piece := request.stream.read(largest + 1 - len(body))):
+                body += piece
+        except (OSError, ClientDisconnected):
+            raise Refusal(400, "The body ends early, or its chunks are malformed") from None
         if len(body) <= largest:
-            return body
+            return bytes(body)
     raise Refusal(413, f"The body is larger than {largest} bytes")
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import secrets
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
+from urllib.parse import urlsplit
 
 try:
     from bloonio_chat.sandbox.calls import Call, Calls
@@ -45,8 +46,8 @@ class SandboxRelay(Stage):
     - ``missing_operations``: names of operations that this relay answers with 404.
     - ``seed``: makes ids and the chance of faults the same again; ``clock``: another source of time.
 
-    Raises ``ValueError`` for a tenant's id that is no UUID, or another kind of secret, and ``OSError`` for a port that
-    is taken.
+    Raises ``ValueError`` for a tenant's id that is no UUID, another kind of secret or of URL and a rate below 1, and
+    ``OSError`` for a port that is taken.
     """
 
     def __init__(
@@ -69,6 +70,8 @@ class SandboxRelay(Stage):
         self.clock = clock or Clock()
         self.faults = Faults(self.seed)
         self._stopped = threading.Event()
+        if rate_limit_per_min is not None and rate_limit_per_min < 1:
+            raise ValueError("The rate limit is at least 1 call per minute, or None for no limit.")
         self._rate_limit = rate_limit_per_min
         # Ids are to be repeated, not to be unguessable; secrets and the tokens' key come from elsewhere.
         state = State(self.clock, random.Random(self.seed))  # noqa: S311
@@ -121,7 +124,14 @@ class SandboxRelay(Stage):
 
     def wait(self, timeout_seconds: float = 30.0) -> None:
         """Return once every callback was acknowledged or given up; ``TimeoutError`` when it takes longer."""
-        self._outbox.wait(timeout_seconds)
+        self._outbox.wait_until(self._outbox.settled, timeout_seconds)
+
+    def wait_until(self, happened: Callable[[], bool], timeout_seconds: float = 30.0) -> None:
+        """Return once ``happened()``, which is asked after each attempt of a callback: before time is moved, say.
+
+        ``relay.wait_until(lambda: len(relay.callbacks[0].attempts) == 1)``. Raises ``TimeoutError``.
+        """
+        self._outbox.wait_until(happened, timeout_seconds)
 
     # ---- tenants -----------------------------------------------------------------------------------------------
 
@@ -142,7 +152,7 @@ class SandboxRelay(Stage):
 
     @callback_base_url.setter
     def callback_base_url(self, url: str | None) -> None:
-        self.tenant.callback_base_url = None if url is None else url.rstrip("/")
+        self.tenant.callback_base_url = _checked_url(url)
 
     def add_tenant(
         self,
@@ -158,8 +168,7 @@ class SandboxRelay(Stage):
         its_id = self._state.new_uuid() if tenant_id is None else canonical_tenant_id(tenant_id)
         if its_id is None:
             raise ValueError("The tenant's id is not a UUID.")
-        url = None if callback_base_url is None else callback_base_url.rstrip("/")
-        secret = _checked_secret(tenant_secret)
+        url, secret = _checked_url(callback_base_url), _checked_secret(tenant_secret)
         tenant = Tenant(its_id, secret, url, name, mode, agent_body, self._rate_limit)
         with self._state.lock:
             self._state.tenants[its_id] = tenant
@@ -175,6 +184,16 @@ class SandboxRelay(Stage):
     def calls(self) -> list[Call]:
         """All calls to the operations, in the order in which they were answered."""
         return self._calls.log()
+
+
+def _checked_url(url: str | None) -> str | None:
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    # Reading the port raises ValueError for one that is no number.
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        raise ValueError("The callbacks' base URL is not an http(s) URL such as http://127.0.0.1:8000.")
+    return url.rstrip("/")
 
 
 def _checked_secret(secret: str | None) -> str:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from werkzeug.exceptions import HTTPException
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Request, Response
 
@@ -19,6 +20,11 @@ Answerer = Callable[[Request], Response]
 class _Handler(WSGIRequestHandler):
     def log(self, type: str, message: str, *args: Any) -> None:  # werkzeug's own name
         pass
+
+    def send_response(self, code: int, message: str | None = None) -> None:
+        # Without the Date that http.server would add: the relay's own clock has said it.
+        self.send_response_only(code, message)
+        self.send_header("Server", self.version_string())
 
     def connection_dropped(self, error: BaseException, environ: dict[str, Any] | None = None) -> None:
         # By the other side, or by a fault: then werkzeug would go on listening.
@@ -70,7 +76,12 @@ class Server(ThreadedWSGIServer):
     def _answer(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         request = Request(environ)
         answer = self._page if request.path == "/" or request.path.startswith(PAGE_PATH) else self._calls
-        return answer(request)(environ, start_response)
+        try:
+            response = answer(request)
+        except HTTPException as error:
+            # What werkzeug itself refuses while it reads: a form that is too large, or ends early.
+            response = Response(error.description, error.code)
+        return response(environ, start_response)
 
 
 def _cut(connection: socket.socket) -> None:

@@ -191,7 +191,8 @@ class Stage:
         else:
             body = {"event_type": event_type, "tenant_id": tenant.tenant_id, "occurred_at": self._now(), "extra": {}}
         body.update(fields)
-        self.emit_bytes(event_type, json.dumps(body, ensure_ascii=False).encode(), tenant=tenant)
+        encoded = json.dumps(body, ensure_ascii=False).encode()
+        self.emit_bytes(event_type, encoded, conversation_id=fields.get("conversation_id"), tenant=tenant)
 
     def emit_bytes(
         self, event_type: str, body: bytes, *, conversation_id: str | None = None, tenant: Tenant | None = None

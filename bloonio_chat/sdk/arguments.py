@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from pydantic_core import PydanticSerializationError, to_json
 
 from bloonio_chat.sdk.errors import ChatRelayArgumentError
+
+_LARGEST_NUMBER: Final = 2**63 - 1
 
 
 def check_text(name: str, value: object, *, longest: int | None = None) -> str:
@@ -28,13 +30,15 @@ def check_text(name: str, value: object, *, longest: int | None = None) -> str:
     return value
 
 
-def check_number(name: str, value: object, *, smallest: int, largest: int | None = None) -> int:
+def check_number(name: str, value: object, *, smallest: int, largest: int = _LARGEST_NUMBER) -> int:
     """Return a whole number within its bounds."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise ChatRelayArgumentError(f"{name} must be a whole number, not {type(value).__name__}.")
-    if value < smallest or (largest is not None and value > largest):
-        bounds = f"at least {smallest}" if largest is None else f"from {smallest} to {largest}"
-        raise ChatRelayArgumentError(f"{name} is {value}; the relay takes {bounds}.")
+    if not smallest <= value <= largest:
+        bounds = f"at least {smallest}" if largest == _LARGEST_NUMBER else f"from {smallest} to {largest}"
+        # Python refuses to write down a number of thousands of digits.
+        shown = value if abs(value) <= _LARGEST_NUMBER else "out of range"
+        raise ChatRelayArgumentError(f"{name} is {shown}; the relay takes {bounds}.")
     return value
 
 
@@ -53,12 +57,12 @@ def check_choice(name: str, value: object, kind: type[Enum]) -> str:
     return str(value)
 
 
-def check_texts(name: str, values: Iterable[str] | None) -> list[str] | None:
+def check_texts(name: str, values: object) -> list[str] | None:
     """Return a list of texts, each of them not empty."""
     if values is None:
         return None
-    if isinstance(values, (str, bytes)):
-        raise ChatRelayArgumentError(f"{name} must be a list of texts, not one text.")
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise ChatRelayArgumentError(f"{name} must be a list of texts, not {type(values).__name__}.")
     return [check_text(f"an entry of {name}", value) for value in values]
 
 

@@ -221,9 +221,13 @@ def _prepare(request: Request) -> requests.PreparedRequest:
 
 
 def _failure(error: Exception) -> Failure:
+    # urllib3 calls it a lost connection when time runs out while the request is sent; the cause tells.
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, TimeoutError):
+        cause = cause.__cause__ or cause.__context__
     return failure(
         reached=bool(getattr(_attempt, "reached", False)),
-        timed_out=isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)),
+        timed_out=cause is not None or isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)),
         tls=isinstance(error, (requests.exceptions.SSLError, urllib3.exceptions.SSLError)),
         proxy=isinstance(error, requests.exceptions.ProxyError),
     )

@@ -96,7 +96,11 @@ def raw(base_url: str, method: str, target: str, body: bytes, headers: Mapping[s
         sent = {name: value for name, value in headers.items() if value is not None}
         connection.request(method, target, body or None, sent)
         response = connection.getresponse()
-        return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, response.read())
+        return Answer(
+            response.status,
+            {name.lower(): ", ".join(response.headers.get_all(name) or ()) for name in response.headers},
+            response.read(),
+        )
     finally:
         connection.close()
 
@@ -116,6 +120,12 @@ class Posted:
         return json.loads(self.body)
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False
+    # Five, the default, would reset connections when many conversations call back at once.
+    request_queue_size = 128
+
+
 class Receiver:
     """A tenant's project: keeps what is posted, answers with ``statuses`` and then with 200."""
 
@@ -125,8 +135,7 @@ class Receiver:
         # Conversations whose callbacks are held until the event is set.
         self.held: dict[str, threading.Event] = {}
         self.arrived = threading.Condition()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = False
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
