@@ -13,12 +13,20 @@ from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 
 from bloonio_chat.sdk.decoding import clean, is_clean, parse
 from bloonio_chat.sdk.enums import AgentStatus, EscalationReason, WebhookEventType
-from bloonio_chat.sdk.errors import ChatRelayArgumentError, ChatRelayNotFoundError, EventError
+from bloonio_chat.sdk.errors import (
+    ChatRelayArgumentError,
+    ChatRelayInputError,
+    ChatRelayNotFoundError,
+    EventError,
+)
 from bloonio_chat.sdk.operations import LARGEST_LIMIT
 from bloonio_chat.sdk.settings import canonical_tenant_id
 from bloonio_chat.sdk.types import Conversation, Message, RelayObject, RelayTime, Ticket
 
 LONGEST_ID: Final = 255
+
+# Asked for where a conversation has more messages than a list usually holds.
+_LAST_RESORT_LIMIT: Final = 10_000
 
 # What a path under the callbacks' prefix must look like to be an event's (protocol §4.3).
 EVENT_PATH: Final = r"[a-z]+(?:-[a-z]+)*"
@@ -122,19 +130,23 @@ class WebhookEvent(RelayObject):
         return self._require_client().fetch_ticket(self._require("ticket_id"))
 
     def fetch_message(self) -> Message:
-        """Ask the relay for the message: no route fetches one, so it is looked for among its conversation's last.
+        """Ask the relay for the message: no route fetches one, so it is looked for among its conversation's.
 
-        Raises like :meth:`fetch_conversation`; ``ChatRelayNotFoundError`` also where the conversation has more messages
-        than the relay lists.
+        Raises like :meth:`fetch_conversation`; ``ChatRelayNotFoundError`` also where the conversation has more
+        messages than the relay lists.
         """
-        message_id = self._require("message_id")
-        messages = self._require_client().list_messages(self._require("conversation_id"), limit=LARGEST_LIMIT)
+        message_id, conversation_id = self._require("message_id"), self._require("conversation_id")
+        client = self._require_client()
+        messages = client.list_messages(conversation_id, limit=LARGEST_LIMIT)
+        if len(messages) >= LARGEST_LIMIT and all(message.id != message_id for message in messages):
+            # A relay that never lists as many refuses, and then the message can't be had.
+            with contextlib.suppress(ChatRelayInputError):
+                messages = client.list_messages(conversation_id, limit=_LAST_RESORT_LIMIT)
         for message in messages:
             if message.id == message_id:
                 return message
         raise ChatRelayNotFoundError(
-            f"The relay listed {len(messages)} messages of the conversation, not the one of this event"
-            + (f"; it lists {LARGEST_LIMIT} at the most." if len(messages) >= LARGEST_LIMIT else "."),
+            f"The message of this event is not among the {len(messages)} that the relay lists of its conversation.",
             operation="list_messages",
         )
 

@@ -24,4 +24,4 @@ def _details(event: WebhookEvent) -> str:
         return event.fetch_message().content
     if event.ticket_number:
         return event.ticket_number
-    return event.operator_display_name or str(event.escalation_reason or "")
+    return event.operator_display_name or str(event.status or event.escalation_reason or "")

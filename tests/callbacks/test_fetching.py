@@ -10,7 +10,7 @@ from django.test import Client
 
 from bloonio_chat import get_chat_client, signals
 from bloonio_chat.sdk.client import ChatRelayClient
-from bloonio_chat.sdk.errors import ChatRelayArgumentError, ChatRelayNotFoundError
+from bloonio_chat.sdk.errors import ChatRelayArgumentError, ChatRelayInputError, ChatRelayNotFoundError
 from bloonio_chat.sdk.events import WebhookEvent
 from bloonio_chat.sdk.types import Conversation, Message, Ticket
 from tests.callbacks.relay import agent_body, envelope, post, signed, written
@@ -44,6 +44,7 @@ def message(name: str) -> Message:
 class FakeClient:
     messages: list[Message] = field(default_factory=lambda: [message("m0"), message("m1"), message("m2")])
     asked: list[tuple[Any, ...]] = field(default_factory=list)
+    largest_limit: int = 10_000
 
     def fetch_conversation(self, conversation_id: str, /) -> Conversation:
         self.asked.append(("conversation", conversation_id))
@@ -55,7 +56,9 @@ class FakeClient:
 
     def list_messages(self, conversation_id: str, /, *, limit: int = 0) -> list[Message]:
         self.asked.append(("messages", conversation_id, limit))
-        return self.messages
+        if limit > self.largest_limit:
+            raise ChatRelayInputError("limit is too large", status_code=422)
+        return self.messages[:limit]
 
 
 def bound(client: FakeClient, **fields: Any) -> WebhookEvent:
@@ -74,14 +77,22 @@ def test_each_object_is_asked_for_by_the_events_id() -> None:
 
 
 def test_a_message_that_the_relay_does_not_list_is_not_found() -> None:
-    with pytest.raises(ChatRelayNotFoundError, match=r"listed 3 messages .* not the one of this event\.$"):
-        bound(FakeClient(), message_id="m9").fetch_message()
+    client = FakeClient()
+    with pytest.raises(ChatRelayNotFoundError, match="not among the 3 that the relay lists"):
+        bound(client, message_id="m9").fetch_message()
+    assert len(client.asked) == 1
 
 
-def test_a_message_past_what_the_relay_lists_is_not_found_and_the_reason_said() -> None:
-    client = FakeClient([message(f"x{number}") for number in range(100)])
-    with pytest.raises(ChatRelayNotFoundError, match="it lists 100 at the most") as refused:
-        bound(client, message_id="m1").fetch_message()
+def test_a_message_past_the_usual_limit_is_asked_for_with_a_larger_one() -> None:
+    client = FakeClient([message(f"x{number}") for number in range(150)])
+    assert bound(client, message_id="x149").fetch_message().id == "x149"
+    assert client.asked == [("messages", "c1", 100), ("messages", "c1", 10_000)]
+
+
+def test_a_message_past_all_that_the_relay_lists_is_not_found() -> None:
+    client = FakeClient([message(f"x{number}") for number in range(150)], largest_limit=100)
+    with pytest.raises(ChatRelayNotFoundError, match="not among the 100 that the relay lists") as refused:
+        bound(client, message_id="x149").fetch_message()
     assert refused.value.operation == "list_messages"
 
 
