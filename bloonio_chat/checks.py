@@ -2,7 +2,7 @@
 
 ====  ==================================================================================================
 E001  a setting is missing or wrong
-E002  a secret is a placeholder
+E002  a secret or a base URL is a placeholder
 E003  an extra that ``INSTALLED_APPS`` needs is not installed
 E004  ``CALLBACK_BASE_URL`` does not lead to the mounted routes
 E005  ``IDEMPOTENCY_CACHE`` is not in ``CACHES``
@@ -16,45 +16,54 @@ W004  (deploy) the sandbox is left in
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from django.apps import AppConfig, apps
+from django.core.cache.backends.dummy import DummyCache
+from django.core.cache.backends.filebased import FileBasedCache
+from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # Django's own name
 from django.urls import NoReverseMatch, Resolver404, resolve, reverse
+from django.utils.module_loading import import_string
 from django.utils.translation import get_language_from_path, override
 
 from bloonio_chat import conf
 from bloonio_chat.sdk.enums import WebhookEventType
 from bloonio_chat.sdk.errors import ChatRelayConfigurationError
-from bloonio_chat.sdk.settings import ChatRelaySettings
 
 CALLBACKS_PATH: Final = "/api/v1/chat-callbacks/"
 SANDBOX_SECRET_PREFIX: Final = "sk_sandbox_"  # noqa: S105  # how its secrets begin, not one of them
 
+# Compared without case, dashes, underscores and spaces.
 _PLACEHOLDERS: Final = frozenset(
-    {
+    [
         "changeme",
-        "change-me",
-        "change_me",
+        "replaceme",
+        "yoursecret",
+        "yoursecrethere",
+        "yourtenantsecret",
+        "mysecret",
+        "tenantsecret",
         "secret",
         "placeholder",
         "example",
+        "test",
         "todo",
+        "tbd",
         "xxx",
-        "your-secret",
         "none",
         "null",
-        "sk_",
-    }
+    ]
 )
 
 # Apps that need an extra: what they import, and the extra that brings it.
 _EXTRAS: Final = {"bloonio_chat.sandbox": ("werkzeug", "sandbox")}
 
 # They forget at the end of a process, or keep nothing at all.
-_LONELY_CACHES: Final = frozenset({"DummyCache", "LocMemCache", "FileBasedCache"})
+_LONELY_CACHES: Final = (DummyCache, LocMemCache, FileBasedCache)
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -93,7 +102,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> 
 @register(Tags.security)
 @_with_config
 def check_placeholders(config: conf.Config) -> Iterator[CheckMessage]:
-    """E002: a secret that was never filled in."""
+    """E002: a secret or a base URL that was never filled in."""
     for alias, tenant in config.tenants.items():
         for secret in (tenant.tenant_secret, *tenant.tenant_secret_fallbacks):
             if _is_placeholder(secret.get_secret_value()):
@@ -102,6 +111,12 @@ def check_placeholders(config: conf.Config) -> Iterator[CheckMessage]:
                     hint="Set BLOONIO_CHAT_TENANT_SECRET to the secret that the relay's console shows for this tenant.",
                     id="bloonio_chat.E002",
                 )
+        if _is_placeholder(urlsplit(tenant.base_url).hostname or ""):
+            yield Error(
+                f"The base URL of the tenant {alias!r} is a placeholder.",
+                hint="Set BLOONIO_CHAT_BASE_URL to the relay's public URL, such as https://chat-relay.example.com.",
+                id="bloonio_chat.E002",
+            )
 
 
 @register(Tags.compatibility)
@@ -123,13 +138,20 @@ def check_extras(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> li
 def check_callback_url(config: conf.Config) -> Iterator[CheckMessage]:
     """E004: the relay would post to where nothing listens."""
     base = config.app.callback_base_url
-    if base is None:
+    if base is None or not conf.has_urls():
         return
     parts = _split(base)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         yield Error(
             "BLOONIO_CHAT_CALLBACK_BASE_URL is not an http(s) URL.",
             hint="Set the public URL of this project, such as https://shop.example.com, without a path.",
+            id="bloonio_chat.E004",
+        )
+        return
+    if parts.path.rstrip("/").endswith(CALLBACKS_PATH.rstrip("/")):
+        yield Error(
+            "BLOONIO_CHAT_CALLBACK_BASE_URL ends with the path that the relay adds by itself.",
+            hint=f"Leave {CALLBACKS_PATH} out of it.",
             id="bloonio_chat.E004",
         )
         return
@@ -157,7 +179,7 @@ def check_cache(config: conf.Config) -> Iterator[CheckMessage]:
             hint="Add it to CACHES, or name one that is there.",
             id="bloonio_chat.E005",
         )
-    elif backend.rpartition(".")[2] in _LONELY_CACHES:
+    elif _is_lonely(backend):
         yield Warning(
             f"The idempotency cache {alias!r} ({backend}) does not protect across processes: an event that the relay "
             "sends twice can reach your receivers twice.",
@@ -207,7 +229,7 @@ def check_sandbox(config: conf.Config) -> Iterator[CheckMessage]:
             id="bloonio_chat.W004",
         )
     for alias, tenant in config.tenants.items():
-        if _is_of_sandbox(tenant):
+        if tenant.tenant_secret.get_secret_value().startswith(SANDBOX_SECRET_PREFIX):
             yield Warning(
                 f"The tenant {alias!r} talks to a sandbox, not to the relay.",
                 hint="Set BLOONIO_CHAT_BASE_URL, _TENANT_ID and _TENANT_SECRET to what the relay's console shows.",
@@ -215,15 +237,20 @@ def check_sandbox(config: conf.Config) -> Iterator[CheckMessage]:
             )
 
 
-def _is_placeholder(secret: str) -> bool:
-    bare = secret.strip().lower()
-    inner = bare.removeprefix("sk_").strip(".…*x<>-_ ")
-    return not inner or bare in _PLACEHOLDERS or inner in _PLACEHOLDERS
+def _is_placeholder(text: str) -> bool:
+    """Return whether a secret, or a URL's host, was never filled in: ``sk_...``, ``<your secret>``, ``${SECRET}``."""
+    if re.search(r"[<{].*[>}]", text):
+        return True
+    bare = re.sub(r"[-_ .…*]", "", text.strip().lower().removeprefix("sk_"))
+    return not bare.strip("x") or bare in _PLACEHOLDERS
 
 
-def _is_of_sandbox(tenant: ChatRelaySettings) -> bool:
-    secret = tenant.tenant_secret.get_secret_value()
-    return secret.startswith(SANDBOX_SECRET_PREFIX) or urlsplit(tenant.base_url).hostname in _LOOPBACK
+def _is_lonely(backend: str) -> bool:
+    try:
+        return issubclass(import_string(backend), _LONELY_CACHES)
+    except (ImportError, TypeError):
+        # Django says what is wrong with it.
+        return False
 
 
 def _split(url: str) -> SplitResult:

@@ -116,6 +116,11 @@ def script_name() -> str:
     return (settings.FORCE_SCRIPT_NAME or "").rstrip("/")
 
 
+def has_urls() -> bool:
+    """Return whether the project has a root URLconf; one of workers alone has none."""
+    return hasattr(settings, "ROOT_URLCONF")
+
+
 def cache_backend(alias: str) -> str | None:
     """Return the dotted path of a cache's backend; ``None`` for an alias that ``CACHES`` lacks."""
     found = settings.CACHES.get(alias)

@@ -9,13 +9,13 @@ Every event's receiver gets ``sender=WebhookEvent``, ``event`` (a :class:`~bloon
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import weakref
 from collections.abc import Callable, Iterator
-from inspect import iscoroutinefunction
 from typing import Any, NamedTuple
 
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.dispatch import Signal
 from django.dispatch.dispatcher import NONE_ID, _make_id  # type: ignore[attr-defined]  # missing in the stubs
 
@@ -29,7 +29,7 @@ class ReceiverOutcome(NamedTuple):
     """What became of calling one receiver: its stable name, and what it raised, if anything."""
 
     receiver: str
-    error: Exception | None
+    error: BaseException | None
 
 
 class EventSignal(Signal):
@@ -63,25 +63,27 @@ class EventSignal(Signal):
         for other, _ in self._live():
             if other != key and self._kinds[other][0] == name:
                 raise ValueError(f"Another receiver of {self.name} is named {name}: pass dispatch_uid= to one of them.")
-        # First, so that a delivery in another thread never meets a receiver without its name.
-        self._kinds[key] = (name, _is_async(receiver))
+        # Django keeps the receiver that already has this key. Else this goes first, so that a delivery in another
+        # thread never meets a receiver without its name.
+        if all(other != key for other, _ in self._live()):
+            self._kinds[key] = (name, _is_async(receiver))
         super().connect(receiver, sender, weak, dispatch_uid)
 
     def deliver(self, *, event: WebhookEvent, tenant: str) -> Iterator[ReceiverOutcome]:
         """Call every receiver, also after one that raises, and yield what became of each.
 
-        Asynchronous receivers are run to their end, one after the other. Only an ``Exception`` counts as an outcome;
-        what is to stop the process does.
+        Asynchronous receivers are run to their end, one after the other. An ``Exception`` is an outcome, and so is an
+        asynchronous receiver's cancellation; what is to stop the process is not caught.
         """
         for key, receiver in self._live():
             if key[1] not in (NONE_ID, id(WebhookEvent)):
                 continue
             name, is_async = self._kinds[key]
             call = async_to_sync(receiver) if is_async else receiver
-            error = None
+            error: BaseException | None = None
             try:
                 call(signal=self, sender=WebhookEvent, event=event, tenant=tenant)
-            except Exception as raised:  # noqa: BLE001  # a receiver is the project's code: it may raise anything
+            except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001  # the project's code may raise anything
                 error = raised
             yield ReceiverOutcome(name, error)
 
@@ -134,8 +136,9 @@ event_received = EventSignal("event_received")
 
 callback_rejected = Signal()
 """A callback was refused: ``sender=CallbackRejected``, ``reason`` and ``status`` (protocol §4.3), ``tenant_id`` (what
-the request claims, ``None`` where it claims nothing possible), ``path`` (the event it was posted for),
-``remote_addr``. What its receivers raise is logged. The body is not sent along: it is a stranger's."""
+the request claims, ``None`` where it claims nothing possible or was refused before that was looked at), ``path`` (the
+event it was posted for), ``remote_addr``. What its receivers raise is logged. The body is not sent along: it is a
+stranger's."""
 
 
 def signals_of(event: WebhookEvent) -> list[EventSignal]:

@@ -60,7 +60,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "W001": {"BLOONIO_CHAT_TENNANT_ID": "x"},
     "W002": {"CACHES": {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}},
     "W003": {"BLOONIO_CHAT_BASE_URL": "http://relay.example"},
-    "W004": {"BLOONIO_CHAT_BASE_URL": "http://127.0.0.1:8901"},
+    "W004": {"BLOONIO_CHAT_TENANT_SECRET": f"sk_sandbox_{MARK}"},
 }
 DEPLOY = ("W003", "W004")
 
@@ -191,6 +191,43 @@ def test_w004_warns_of_the_sandbox_among_the_apps(settings: Any, entry: str) -> 
     assert "bloonio_chat.sandbox is in INSTALLED_APPS" in said("W004", deploy=True)
 
 
+def test_w004_lets_a_relay_behind_a_local_proxy_be(settings: Any) -> None:
+    settings.BLOONIO_CHAT_BASE_URL = "http://127.0.0.1:8901"
+    assert found("W004", deploy=True) == []
+
+
 def test_w004_warns_of_a_tenant_that_talks_to_a_sandbox(settings: Any) -> None:
     settings.BLOONIO_CHAT_TENANT_SECRET = f"sk_sandbox_{MARK}"
     assert "'default' talks to a sandbox" in said("W004", deploy=True)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ["sk_…", "sk_your_secret", "<your secret>", "CHANGE ME", "replace-me", "${SECRET}", "sk_test", "sk_xxxx"],
+)
+def test_e002_knows_a_placeholder_however_it_is_written(settings: Any, secret: str) -> None:
+    settings.BLOONIO_CHAT_TENANT_SECRET = secret
+    assert len(found("E002")) == 1
+
+
+@pytest.mark.parametrize("base_url", ["https://...", "https://changeme", "https://<your-relay>"])
+def test_e002_or_e001_knows_a_base_url_that_was_never_filled_in(settings: Any, base_url: str) -> None:
+    settings.BLOONIO_CHAT_BASE_URL = base_url
+    assert len(found("E002") + found("E001")) == 1
+
+
+def test_w002_knows_a_cache_by_its_kind_and_not_by_its_name(settings: Any) -> None:
+    settings.CACHES = {"default": {"BACKEND": "tests.callbacks.caches.NotingCache"}}
+    assert len(found("W002")) == 1
+
+
+def test_e004_says_what_to_leave_out_of_the_base_url(settings: Any) -> None:
+    settings.BLOONIO_CHAT_CALLBACK_BASE_URL = "https://shop.example/api/v1/chat-callbacks/"
+    [error] = found("E004")
+    assert error.hint == "Leave /api/v1/chat-callbacks/ out of it."
+
+
+def test_e004_has_nothing_to_say_where_there_are_no_urls(settings: Any) -> None:
+    settings.BLOONIO_CHAT_CALLBACK_BASE_URL = "https://shop.example"
+    del settings.ROOT_URLCONF
+    assert found("E004") == []

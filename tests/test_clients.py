@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.test import override_settings
 
-from bloonio_chat import get_async_chat_client, get_chat_client
+from bloonio_chat import clients, get_async_chat_client, get_chat_client
+from bloonio_chat.sandbox import SandboxRelay
 from bloonio_chat.sdk.async_client import AsyncChatRelayClient
 from bloonio_chat.sdk.client import ChatRelayClient
-from bloonio_chat.sdk.errors import ChatRelayConfigurationError
+from bloonio_chat.sdk.errors import ChatRelayConfigurationError, ChatRelayError
 from tests.secrets import OTHER_SECRET, OTHER_TENANT_ID, TENANT_ID
 
 
@@ -103,16 +106,50 @@ def test_an_asynchronous_client_needs_a_running_loop() -> None:
         get_async_chat_client()
 
 
-def test_an_asynchronous_client_goes_with_its_loop() -> None:
-    from bloonio_chat import clients
+def test_loops_that_end_leave_no_client_and_no_connection(settings: Any) -> None:
+    with SandboxRelay(rate_limit_per_min=None) as relay:
+        settings.BLOONIO_CHAT_BASE_URL = relay.base_url
+        settings.BLOONIO_CHAT_TENANT_ID = relay.tenant_id
+        settings.BLOONIO_CHAT_TENANT_SECRET = relay.tenant_secret
 
-    async def use() -> int:
-        await get_async_chat_client().aclose()
-        return id(asyncio.get_running_loop())
+        async def call() -> None:
+            await get_async_chat_client().fetch_tenant_info()
 
-    before = set(map(id, clients._async_clients))
-    gone = asyncio.run(use())
-    import gc
+        asyncio.run(call())
+        open_before = len(os.listdir("/proc/self/fd"))
+        for number in range(10):
+            # As an asynchronous receiver is run under WSGI, and as a script runs.
+            async_to_sync(call)() if number % 2 else asyncio.run(call())
+        assert clients._async_clients == {}
+        assert len(os.listdir("/proc/self/fd")) <= open_before
 
-    gc.collect()
-    assert gone not in set(map(id, clients._async_clients)) - before
+
+def test_a_loop_that_was_closed_without_a_word_is_forgotten() -> None:
+    async def use() -> AsyncChatRelayClient:
+        return get_async_chat_client()
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(use())
+    loop.close()
+    assert loop in clients._async_clients
+    asyncio.run(use())
+    assert clients._async_clients == {}
+
+
+def test_a_client_that_is_closed_or_of_another_loop_says_so() -> None:
+    async def make() -> AsyncChatRelayClient:
+        return AsyncChatRelayClient(get_chat_client().settings)
+
+    async def call(client: AsyncChatRelayClient) -> str:
+        with pytest.raises(ChatRelayError) as refused:
+            await client.fetch_tenant_info()
+        return str(refused.value)
+
+    async def close(client: AsyncChatRelayClient) -> None:
+        await client.aclose()
+
+    client = asyncio.run(make())
+    assert "not reached" in asyncio.run(call(client))
+    assert "belongs to another event loop" in asyncio.run(call(client))
+    asyncio.run(close(client))
+    assert "is closed" in asyncio.run(call(client))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from asgiref.sync import markcoroutinefunction
 from django.dispatch import Signal
 
 from bloonio_chat import signals
@@ -214,6 +215,46 @@ def test_what_is_to_stop_the_process_does(signal: EventSignal, stop: type[BaseEx
     signal.connect(stops)
     with pytest.raises(stop):
         delivered(signal)
+
+
+def test_a_cancelled_receiver_is_an_outcome_and_the_others_are_called(signal: EventSignal) -> None:
+    async def cancelled(**_: Any) -> None:
+        raise asyncio.CancelledError
+
+    signal.connect(cancelled, dispatch_uid="cancelled")
+    signal.connect(a_receiver)
+    first, second = delivered(signal)
+    assert (first.receiver, type(first.error)) == ("cancelled", asyncio.CancelledError)
+    assert second == ReceiverOutcome("tests.test_signals.a_receiver", None)
+
+
+def test_a_function_that_is_marked_as_a_coroutine_function_is_awaited(signal: EventSignal) -> None:
+    called: list[bool] = []
+
+    async def real() -> None:
+        called.append(True)
+
+    def wrapper(**_: Any) -> Any:
+        return real()
+
+    signal.connect(markcoroutinefunction(wrapper), dispatch_uid="marked")
+    assert delivered(signal) == [ReceiverOutcome("marked", None)]
+    assert called == [True]
+
+
+def test_a_second_receiver_of_a_live_dispatch_uid_changes_nothing_of_the_first(signal: EventSignal) -> None:
+    called: list[str] = []
+
+    async def first(**_: Any) -> None:
+        called.append("first")
+
+    def second(**_: Any) -> None:
+        called.append("second")
+
+    signal.connect(first, dispatch_uid="one")
+    signal.connect(second, dispatch_uid="one")
+    assert delivered(signal) == [ReceiverOutcome("one", None)]
+    assert called == ["first"]
 
 
 @pytest.fixture

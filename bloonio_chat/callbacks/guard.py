@@ -48,7 +48,8 @@ def _accept(received: Received) -> Acceptance:
         failed = [outcome.receiver for outcome in outcomes if outcome.error is not None]
         if not failed:
             cache.set(key, _DONE, app.idempotency_ttl_seconds)
-            done = True
+            # Some caches fail without a word.
+            done = cache.get(key) == _DONE
     finally:
         if not done:
             _release(cache, key, token)

@@ -27,7 +27,8 @@ def check_text(name: str, value: object, *, longest: int | None = None) -> str:
         raise ChatRelayArgumentError(f"{name} is empty.")
     if longest is not None and len(value) > longest:
         raise ChatRelayArgumentError(f"{name} has {len(value)} characters; the relay takes {longest} at the most.")
-    return value
+    # An enum's member is a text too, and would be written as its name.
+    return str.__str__(value)
 
 
 def check_number(name: str, value: object, *, smallest: int, largest: int = _LARGEST_NUMBER) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -32,6 +33,7 @@ from bloonio_chat.sdk.exchange import (
     Keyring,
     Pause,
     Request,
+    causes,
     exchange,
     failure,
     too_large,
@@ -91,6 +93,7 @@ class AsyncChatRelayClient:
         self._keyring = Keyring(self.settings)
         self._clock = clock
         self._sleep = sleep
+        self._loop: asyncio.AbstractEventLoop | None = None
         # Reads proxies from the environment, once. The sync client's certificates, so that both trust the same relays.
         self._http = httpx2.AsyncClient(
             verify=_certificates(),
@@ -116,7 +119,16 @@ class AsyncChatRelayClient:
         await self._http.aclose()
 
     async def call(self, operation: Operation[_T], /) -> _T:
-        """Carry out one of :mod:`~bloonio_chat.sdk.operations` and return its result."""
+        """Carry out one of :mod:`~bloonio_chat.sdk.operations` and return its result.
+
+        Raises :class:`~bloonio_chat.sdk.errors.ChatRelayConfigurationError` for a client that is closed, or was first
+        used in another event loop.
+        """
+        loop = asyncio.get_running_loop()
+        if self._http.is_closed or (self._loop or loop) is not loop:
+            problem = "is closed" if self._http.is_closed else "belongs to another event loop"
+            raise ChatRelayConfigurationError(f"This client {problem}: make one for each loop, with async with.")
+        self._loop = loop
         steps: Generator[Request | Pause, Answer | Failure | None, _T] = exchange(
             operation, self.settings, self._keyring, self._policy, clock=self._clock
         )
@@ -134,6 +146,7 @@ class AsyncChatRelayClient:
 
     async def _send(self, request: Request) -> Answer | Failure:
         watch = _Watch()
+        outer = sys.exc_info()[1]
         try:
             # httpx2 limits each wait; a trickle of bytes would keep those short and the whole endless.
             with anyio.fail_after(self.settings.request_timeout_seconds):
@@ -151,7 +164,7 @@ class AsyncChatRelayClient:
                             return too_large()
                     return Answer(response.status_code, response.headers, bytes(body))
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, ValueError) as error:
-            return _failure(error, reached=watch.reached)
+            return _failure(error, reached=watch.reached, outer=outer)
 
     create_conversation = AsyncMethod(operations.create_conversation)
     fetch_conversation = AsyncMethod(operations.fetch_conversation)
@@ -210,16 +223,10 @@ def _certificates() -> ssl.SSLContext:
     raise ChatRelayConfigurationError("REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names a file without certificates in it.")
 
 
-def _failure(error: Exception, *, reached: bool) -> Failure:
+def _failure(error: Exception, *, reached: bool, outer: BaseException | None) -> Failure:
     return failure(
         reached=reached,
         timed_out=isinstance(error, (httpx2.TimeoutException, TimeoutError)),
-        tls=isinstance(_root(error), ssl.SSLError),
+        tls=any(isinstance(cause, ssl.SSLError) for cause in causes(error, outer=outer)),
         proxy=isinstance(error, httpx2.ProxyError),
     )
-
-
-def _root(error: BaseException) -> BaseException:
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
-    return error

@@ -6,6 +6,7 @@ import http.client
 import io
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -28,6 +29,7 @@ from bloonio_chat.sdk.exchange import (
     Keyring,
     Pause,
     Request,
+    causes,
     exchange,
     failure,
     too_large,
@@ -170,6 +172,7 @@ class ConnectionPool:
             self._begin()
         proxies, verify = self._surroundings_of(request.url)
         _attempt.reached = False
+        outer = sys.exc_info()[1]
         response = None
         whole = False
         try:
@@ -194,7 +197,10 @@ class ConnectionPool:
             OSError,
             ValueError,
         ) as error:
-            return _failure(error)
+            return _failure(error, outer=outer)
+        except BaseException as interruption:  # noqa: BLE001  # raised again, without the frames that hold the signature
+            # A signal's, such as Celery's time limits.
+            raise interruption.with_traceback(None)  # noqa: B904  # the very same
         finally:
             if response is not None:
                 if not whole:
@@ -220,14 +226,12 @@ def _prepare(request: Request) -> requests.PreparedRequest:
     return prepared
 
 
-def _failure(error: Exception) -> Failure:
+def _failure(error: Exception, *, outer: BaseException | None) -> Failure:
     # urllib3 calls it a lost connection when time runs out while the request is sent; the cause tells.
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, TimeoutError):
-        cause = cause.__cause__ or cause.__context__
+    out_of_time = any(isinstance(cause, TimeoutError) for cause in causes(error, outer=outer))
     return failure(
         reached=bool(getattr(_attempt, "reached", False)),
-        timed_out=cause is not None or isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)),
+        timed_out=out_of_time or isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError)),
         tls=isinstance(error, (requests.exceptions.SSLError, urllib3.exceptions.SSLError)),
         proxy=isinstance(error, requests.exceptions.ProxyError),
     )

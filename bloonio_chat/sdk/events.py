@@ -97,7 +97,7 @@ class WebhookEvent(RelayObject):
     operator_id: _RelayId | None = None
     operator_display_name: str | None = None
     visitor_session_id: _RelayId | None = None
-    claim_count: int | None = None
+    claim_count: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     claimed_at: RelayTime | None = None
     released_at: RelayTime | None = None
     resolved_at: RelayTime | None = None
@@ -219,7 +219,8 @@ def _from_agent_takeover(tree: dict[str, Any], path: str, timestamp_ms: int) -> 
         if not isinstance(tree.get(name), str) or not tree[name]:
             raise EventError("field_missing", f"A body without event_type must have {name}, a text that is not empty.")
     expected = _AGENT_STATUS.get(path)
-    if AgentStatus(tree["status"]).is_known and expected is not None and tree["status"] != expected:
+    # On a path that is not one of the three, a status of theirs belongs to another event too.
+    if AgentStatus(tree["status"]).is_known and tree["status"] != expected:
         raise EventError("status_mismatch", f"The status belongs to another event than {path}.")
     occurred_at = tree.get(_AGENT_TIME.get(path, ""))
     if occurred_at is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -27,9 +27,16 @@ from bloonio_chat.sdk.errors import (
     error_for_status,
 )
 from bloonio_chat.sdk.operations import API_PATH, Operation
-from bloonio_chat.sdk.retry import Outcome, RetryPolicy, outcome_of_status, parse_http_date, parse_retry_after
+from bloonio_chat.sdk.retry import (
+    TOO_MANY_REQUESTS,
+    Outcome,
+    RetryPolicy,
+    outcome_of_status,
+    parse_http_date,
+    parse_retry_after,
+)
 from bloonio_chat.sdk.settings import ChatRelaySettings
-from bloonio_chat.sdk.signing import sign_headers
+from bloonio_chat.sdk.signing import RELAY_WINDOW_SECONDS, sign_headers
 
 logger = logging.getLogger("bloonio_chat.sdk")
 
@@ -38,6 +45,10 @@ _T = TypeVar("_T")
 # A list of a hundred of the longest messages stays far below; what is larger is no answer of the relay's.
 LARGEST_ANSWER: Final = 16 * 1024 * 1024
 USER_AGENT: Final = "django-bloonio-chat"
+UNAUTHORIZED: Final = 401
+
+# The key was refused, or may not have been looked at.
+_SAYS_NOTHING_OF_THE_KEY: Final = (UNAUTHORIZED, TOO_MANY_REQUESTS)
 
 # A signature is 64 hexadecimal digits, a token is a JWT; a gateway's page for debugging may quote either.
 _NOT_TO_BE_SHOWN = re.compile(r"(?<![0-9a-fA-F])[0-9a-fA-F]{64}(?![0-9a-fA-F])|eyJ[\w-]{8,}(?:\.[\w-]*)*")
@@ -88,6 +99,14 @@ def failure(*, reached: bool, timed_out: bool = False, tls: bool = False, proxy:
     if proxy:
         return Failure("the proxy was not reached, or it refused", reached=False)
     return Failure("the relay was not reached: no such host, or nothing listens there", reached=False)
+
+
+def causes(error: BaseException, *, outer: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and all that led to it, up to ``outer``: what the caller was busy with before the attempt."""
+    found: BaseException | None = error
+    while found is not None and found is not outer:
+        yield found
+        found = found.__cause__ or found.__context__
 
 
 def too_large() -> Failure:
@@ -146,21 +165,24 @@ def exchange(
     attempt = 0
     while True:
         attempt += 1
-        started = timer()
+        started, signed_at = timer(), clock()
         result = yield Request(
             operation.method,
             url,
+            # Not kept in a variable: an error page would show the signature.
             _headers(
-                operation, keyring.headers(candidates[0], settings.tenant_id, int(clock() * 1000), operation.body)
+                operation, keyring.headers(candidates[0], settings.tenant_id, int(signed_at * 1000), operation.body)
             ),
             operation.body,
         )
         assert result is not None  # noqa: S101  # the driver's contract, for the type checker
         _log(operation, attempt, result, timer() - started)
-        if isinstance(result, Answer) and result.status_code < 300:
-            keyring.remember(candidates[0])
-            return _parse(operation, result)
-        error, outcome = _judge(operation, result, settings, now=clock())
+        if isinstance(result, Answer):
+            if result.status_code not in _SAYS_NOTHING_OF_THE_KEY and result.status_code < 500:
+                keyring.remember(candidates[0])
+            if result.status_code < 300:
+                return _parse(operation, result)
+        error, outcome = _judge(operation, result, signed_at=signed_at, now=clock())
         if _refused_key(error):
             # Refused before any work was done, so another secret may try even a write; it costs no attempt.
             candidates.pop(0)
@@ -181,7 +203,7 @@ def _headers(operation: Operation[Any], signed: dict[str, str]) -> dict[str, str
 
 
 def _refused_key(error: ChatRelayError) -> bool:
-    return error.status_code == 401 and error.clock_skew_seconds is None
+    return error.status_code == UNAUTHORIZED and error.clock_skew_seconds is None
 
 
 def _log(operation: Operation[Any], attempt: int, result: Answer | Failure, seconds: float) -> None:
@@ -201,13 +223,14 @@ def _log(operation: Operation[Any], attempt: int, result: Answer | Failure, seco
 
 
 def _judge(
-    operation: Operation[Any], result: Answer | Failure, settings: ChatRelaySettings, *, now: float
+    operation: Operation[Any], result: Answer | Failure, *, signed_at: float, now: float
 ) -> tuple[ChatRelayError, Outcome]:
     if isinstance(result, Failure):
         return _failed(operation, result)
     retry_after = parse_retry_after(result.headers.get("retry-after"), now=now)
     outcome = outcome_of_status(result.status_code, retry_after)
-    return _status_error(operation, result, settings, outcome, now=now), outcome
+    skew = _clock_skew(result, signed_at=signed_at, now=now)
+    return _status_error(operation, result, outcome, skew), outcome
 
 
 def _failed(operation: Operation[Any], failure: Failure) -> tuple[ChatRelayError, Outcome]:
@@ -225,16 +248,15 @@ def _failed(operation: Operation[Any], failure: Failure) -> tuple[ChatRelayError
 
 
 def _status_error(
-    operation: Operation[Any], answer: Answer, settings: ChatRelaySettings, outcome: Outcome, *, now: float
+    operation: Operation[Any], answer: Answer, outcome: Outcome, skew: float | None
 ) -> ChatRelayStatusError:
     status = answer.status_code
-    said = _what_it_said(answer)
+    # What fails on its way to a token may quote it.
+    said = "" if operation.holds_token and status >= 500 else _what_it_said(answer)
     message = f"{operation.name}: the relay answered {status}{f': {said}' if said else ''}."
-    skew = None
     if 300 <= status < 400:
         message += " Redirects are not followed, since they would carry the signature elsewhere: correct BASE_URL."
-    elif status == 401:
-        skew = _clock_skew(answer, settings, now=now)
+    elif status == UNAUTHORIZED:
         if skew is None:
             message += " Check BLOONIO_CHAT_TENANT_ID and BLOONIO_CHAT_TENANT_SECRET."
         else:
@@ -253,12 +275,18 @@ def _status_error(
     )
 
 
-def _clock_skew(answer: Answer, settings: ChatRelaySettings, *, now: float) -> float | None:
-    """Return how far our clock is ahead of the answer's ``Date``, if by more than the window."""
+def _clock_skew(answer: Answer, *, signed_at: float, now: float) -> float | None:
+    """Return how far our clock is ahead of the relay's, where a 401 is due to that; ``None`` else.
+
+    The answer's ``Date`` was made at some time between the request and now, in whole seconds; only what lies outside
+    the relay's window around that time is skew.
+    """
     theirs = parse_http_date(answer.headers.get("date"))
-    if theirs is None or abs(now - theirs) <= settings.timestamp_tolerance_seconds:
+    if theirs is None or answer.status_code != UNAUTHORIZED:
         return None
-    return now - theirs
+    if signed_at - (theirs + 1) > RELAY_WINDOW_SECONDS:
+        return signed_at - theirs
+    return now - theirs if theirs - now > RELAY_WINDOW_SECONDS else None
 
 
 def _excerpt(operation: Operation[Any], answer: Answer) -> str:

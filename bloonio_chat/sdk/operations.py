@@ -23,7 +23,7 @@ from bloonio_chat.sdk.arguments import (
     json_body,
     query_string,
 )
-from bloonio_chat.sdk.enums import ConversationChannel, MessageRole, TicketStatus
+from bloonio_chat.sdk.enums import AttachmentType, ConversationChannel, MessageRole, TicketStatus
 from bloonio_chat.sdk.errors import ChatRelayArgumentError
 from bloonio_chat.sdk.types import (
     Attachment,
@@ -197,7 +197,7 @@ def send_message(
 
     - ``content``: 1 to 8000 characters.
     - ``role``: who speaks: ``visitor``, ``agent``, ``bot`` or ``system``.
-    - ``attachments``: :class:`~bloonio_chat.sdk.types.Attachment` objects, or mappings like them.
+    - ``attachments``: :class:`~bloonio_chat.sdk.types.Attachment` objects, or mappings with their four fields.
 
     Not repeated once the relay may have seen it, or the customer would read the text twice: where
     ``error.maybe_processed`` is true, look with ``list_messages``. Protocol §3, ``POST /add/message``.
@@ -225,9 +225,15 @@ def _attachments(values: Iterable[Attachment | Mapping[str, Any]] | None) -> lis
 
 
 def _attachment(value: Attachment | Mapping[str, Any]) -> dict[str, Any]:
-    if isinstance(value, Attachment):
-        return value.model_dump(mode="json")
-    return check_object("an entry of attachments", value) or {}
+    fields = value.model_dump() if isinstance(value, Attachment) else check_object("an entry of attachments", value)
+    given = fields or {}
+    return {
+        **given,
+        "type": check_choice("an attachment's type", given.get("type"), AttachmentType),
+        "mime": check_text("an attachment's mime", given.get("mime")),
+        "size": check_number("an attachment's size", given.get("size"), smallest=0),
+        "url": check_text("an attachment's url", given.get("url")),
+    }
 
 
 def list_messages(conversation_id: str, *, limit: int = 100) -> Operation[list[Message]]:

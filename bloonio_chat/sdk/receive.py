@@ -63,7 +63,7 @@ class CallbackRejected(Exception):  # noqa: N818  # it is an outcome with an ans
     """A callback that is not accepted, and the answer to give.
 
     ``reason`` is a stable word for logs and metrics; ``status``, ``payload`` and ``headers`` make the answer;
-    ``tenant_id`` is the id that the request claims, if it claims a possible one.
+    ``tenant_id`` is the id that the request claims, if it claims a possible one and its headers were looked at.
     """
 
     def __init__(
@@ -153,7 +153,8 @@ def receive(
     :class:`CallbackRejected`. Protocol §4.3.
     """
     if not tenant_id or not timestamp or not signature:
-        raise CallbackRejected("header_missing", 401, "A signature header is missing or empty.")
+        claimed = canonical_tenant_id(tenant_id or "")
+        raise CallbackRejected("header_missing", 401, "A signature header is missing or empty.", tenant_id=claimed)
     tenant = tenants.get(tenant_id)
     if tenant is None:
         # Not the very text of a known id: in capitals, sent twice, or a stranger's.
@@ -164,10 +165,11 @@ def receive(
     try:
         timestamp_ms = check_timestamp(timestamp, now_ms=now_ms, tolerance_seconds=tenant.tolerance_seconds)
         place = verify(tenant.secrets, timestamp, signature, body)
-    except SignatureError as error:
-        raise CallbackRejected(error.reason, 401, error.message, tenant_id=tenant.tenant_id) from None
-    try:
         event = parse_event(body, path=path, tenant_id=tenant.tenant_id, timestamp_ms=timestamp_ms)
+        return Received(event, tenant, path, timestamp, signature, body, place)
+    except SignatureError as error:
+        rejection = CallbackRejected(error.reason, 401, error.message, tenant_id=tenant.tenant_id)
     except EventError as error:
-        raise CallbackRejected(error.code, 400, error.message, tenant_id=tenant.tenant_id) from None
-    return Received(event, tenant, path, timestamp, signature, body, place)
+        rejection = CallbackRejected(error.code, 400, error.message, tenant_id=tenant.tenant_id)
+    # Raised out here: the frames of what was caught hold the secret.
+    raise rejection

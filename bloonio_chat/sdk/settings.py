@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
@@ -67,7 +68,12 @@ class EnvironmentSettings(BaseSettings):
     """Settings whose names are ``BLOONIO_CHAT_*`` in the environment; ``None`` means not set."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT_PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=False
+        env_prefix=ENVIRONMENT_PREFIX,
+        # A variable that is set to nothing, as compose files do, is not set.
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     def __init__(self, **values: Any) -> None:
@@ -105,6 +111,30 @@ class ChatRelaySettings(EnvironmentSettings):
     request_timeout_seconds: float = Field(default=10.0, gt=0, le=3600, allow_inf_nan=False)
     max_attempts: int = Field(default=3, ge=1, le=20)
     timestamp_tolerance_seconds: float = Field(default=30.0, gt=0, le=3600, allow_inf_nan=False)
+
+    # Written out for editors and type checkers: pydantic would ask for what may come from the environment.
+    def __init__(
+        self,
+        *,
+        base_url: str | None = None,
+        tenant_id: str | None = None,
+        tenant_secret: str | SecretStr | None = None,
+        tenant_secret_fallbacks: str | Sequence[str | SecretStr] | None = None,
+        request_timeout_seconds: float | None = None,
+        max_attempts: int | None = None,
+        timestamp_tolerance_seconds: float | None = None,
+    ) -> None:
+        values = {name: value for name, value in locals().items() if name in type(self).model_fields}
+        problem = None
+        try:
+            super().__init__(**values)
+        except ChatRelayConfigurationError as error:
+            problem = error.message
+        # As above: what is left in a frame is shown, and a secret may have been given under a wrong name.
+        del values, base_url, tenant_id, tenant_secret, tenant_secret_fallbacks
+        del request_timeout_seconds, max_attempts, timestamp_tolerance_seconds
+        if problem is not None:
+            raise ChatRelayConfigurationError(problem)
 
     @field_validator("base_url")
     @classmethod

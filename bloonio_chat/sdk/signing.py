@@ -16,6 +16,9 @@ TENANT_ID_HEADER: Final = "X-Bloonio-Tenant-Id"
 TIMESTAMP_HEADER: Final = "X-Bloonio-Timestamp"
 SIGNATURE_HEADER: Final = "X-Bloonio-Signature"
 
+# The relay's own window, which is not ours to set (protocol §2).
+RELAY_WINDOW_SECONDS: Final = 30
+
 # A millisecond timestamp has 13 digits until the year 2286. The limit keeps int() away from hostile lengths.
 _LONGEST_TIMESTAMP: Final = 16
 

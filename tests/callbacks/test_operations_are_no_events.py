@@ -23,6 +23,8 @@ EVERY_PATH = [*PATHS, "conversation-archived", "agent-moved"]
 # Wherever an argument takes a stranger's object, it is given what would make an event.
 FORGED: dict[str, Any] = {**envelope(), **agent_body()}
 FORGED_TEXT = "message_received"
+# What an attachment must be, whatever else stands beside it.
+FILE = {"type": "file", "mime": "text/plain", "size": 1, "url": "https://shop.test/a.txt"}
 
 THIRTEEN: dict[str, Callable[[], Operation[Any]]] = {
     "create_conversation": lambda: operations.create_conversation(
@@ -31,7 +33,9 @@ THIRTEEN: dict[str, Callable[[], Operation[Any]]] = {
     ),
     "fetch_conversation": lambda: operations.fetch_conversation("c1"),
     "list_conversations": lambda: operations.list_conversations(visitor_user_id=FORGED_TEXT),
-    "send_message": lambda: operations.send_message("c1", content=str(FORGED), role="visitor", attachments=[FORGED]),
+    "send_message": lambda: operations.send_message(
+        "c1", content=str(FORGED), role="visitor", attachments=[{**FORGED, **FILE}]
+    ),
     "list_messages": lambda: operations.list_messages("c1"),
     "list_tickets": lambda: operations.list_tickets(status="open", assignee_user_id=FORGED_TEXT),
     "fetch_ticket": lambda: operations.fetch_ticket("t1"),
@@ -89,7 +93,7 @@ def test_the_forged_object_itself_would_be_an_event() -> None:
 def test_no_choice_of_arguments_makes_one(text: str, metadata: dict[str, Any]) -> None:
     for operation in (
         lambda: operations.create_conversation(visitor_user_id=text, metadata=metadata),
-        lambda: operations.send_message("c1", content=text, attachments=[metadata]),
+        lambda: operations.send_message("c1", content=text, attachments=[{**metadata, **FILE}]),
         lambda: operations.create_contact_ticket(
             customer_email=text, customer_name=text, subject=text, message=text, metadata=metadata
         ),

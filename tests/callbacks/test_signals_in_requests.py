@@ -13,6 +13,7 @@ from bloonio_chat import signals
 from bloonio_chat.sdk.events import WebhookEvent
 from bloonio_chat.sdk.receive import CallbackRejected
 from tests.callbacks.relay import PREFIX, envelope, post, signed, written
+from tests.secrets import MARK
 
 
 @pytest.mark.parametrize("server", ["WSGI", "ASGI"])
@@ -65,6 +66,30 @@ def test_callback_rejected_tells_what_was_refused_and_not_the_body(caplog: pytes
         {**always, "reason": "event_type_mismatch", "status": 400, "tenant_id": tenant_id, "path": "ticket-created"},
         {**always, "reason": "header_missing", "status": 401, "tenant_id": None, "path": "message-received"},
     ]
-    ours = [record for record in caplog.records if record.name.startswith("bloonio_chat")]
-    failed = [record for record in ours if record.levelno == logging.ERROR]
+    failed = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert {str(record.exc_info[1]) for record in failed if record.exc_info} == {"boom", "async boom"}
+
+
+def test_what_a_receiver_of_callback_rejected_raises_leads_to_no_signature_body_or_secret(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fails(**_: Any) -> None:
+        raise RuntimeError("boom")
+
+    signals.callback_rejected.connect(fails)
+    body = written(envelope(extra={"note": "only for the receiver"}))
+    headers = {**signed(body), "X-Bloonio-Signature": "a" * 64}
+    assert post(Client(), "message-received", body, headers=headers).status_code == 401
+    [record] = [record for record in caplog.records if record.exc_info]
+    shown = ""
+    error: BaseException | None = (record.exc_info or (None, None, None))[1]
+    while error is not None:
+        trace = error.__traceback__
+        while trace is not None:
+            shown += repr(trace.tb_frame.f_locals)
+            trace = trace.tb_next
+        error = error.__cause__ or error.__context__
+    assert "boom" in str(record.exc_info)
+    assert "a" * 64 not in shown
+    assert "only for the receiver" not in shown
+    assert MARK not in shown

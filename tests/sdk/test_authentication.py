@@ -8,7 +8,7 @@ from email.utils import formatdate
 
 import pytest
 
-from bloonio_chat.sdk.errors import ChatRelayAuthenticationError, ChatRelayServerError
+from bloonio_chat.sdk.errors import ChatRelayAuthenticationError, ChatRelayNotFoundError, ChatRelayServerError
 from tests.sdk.conftest import FacadeFactory
 from tests.sdk.samples import BY_NAME
 from tests.sdk.scripted_server import Behaviour, Line, Received, ScriptedServer, answers, answers_data, answers_json
@@ -25,6 +25,11 @@ def signer_of(request: Received) -> str:
         if hmac.new(secret.encode(), message, "sha256").hexdigest() == request.header("X-Bloonio-Signature"):
             return name
     raise AssertionError("signed by none of the secrets")
+
+
+def skew_of(error: BaseException) -> float | None:
+    assert isinstance(error, ChatRelayAuthenticationError)
+    return error.clock_skew_seconds
 
 
 def accepts(name: str, behaviour: Behaviour) -> Behaviour:
@@ -62,12 +67,31 @@ def test_with_the_clock_right_or_unknown_the_settings_are_pointed_at(
     assert error.maybe_processed is False
 
 
-def test_the_tolerance_is_the_settings(server: ScriptedServer, make_client: FacadeFactory) -> None:
+def test_the_relays_window_is_not_our_tolerance_for_callbacks(
+    server: ScriptedServer, make_client: FacadeFactory
+) -> None:
     server.otherwise = answers(401, Date=DATE)
-    client = make_client(clock=lambda: NOW + 45, timestamp_tolerance_seconds=60)
-    error = client.error_of("fetch_ticket", "t1")
-    assert isinstance(error, ChatRelayAuthenticationError)
-    assert error.clock_skew_seconds is None
+    lenient = make_client(clock=lambda: NOW + 45, timestamp_tolerance_seconds=60)
+    assert skew_of(lenient.error_of("fetch_ticket", "t1")) == 45
+    strict = make_client(clock=lambda: NOW + 3, timestamp_tolerance_seconds=2, fallbacks=[FALLBACK_SECRET])
+    assert skew_of(strict.error_of("fetch_ticket", "t1")) is None
+    assert len(server.requests) == 1 + 2
+
+
+def test_an_answer_that_took_long_is_no_skew(server: ScriptedServer, make_client: FacadeFactory) -> None:
+    times = iter([NOW, NOW + 40])
+    server.otherwise = answers(401, Date=DATE)
+    assert skew_of(make_client(clock=lambda: next(times)).error_of("fetch_ticket", "t1")) is None
+
+
+def test_the_fallback_that_worked_is_remembered_even_if_there_was_nothing_to_find(
+    server: ScriptedServer, make_client: FacadeFactory
+) -> None:
+    client = make_client(fallbacks=[FALLBACK_SECRET])
+    server.otherwise = accepts("second", answers(404))
+    for _ in range(3):
+        assert isinstance(client.error_of("fetch_ticket", "t1"), ChatRelayNotFoundError)
+    assert [signer_of(request) for request in server.requests] == ["first", "second", "second", "second"]
 
 
 @pytest.mark.parametrize("name", ["fetch_ticket", "send_message"])

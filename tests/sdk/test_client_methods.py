@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 
 from bloonio_chat.sdk import operations
 from bloonio_chat.sdk.async_client import AsyncChatRelayClient
 from bloonio_chat.sdk.client import ChatRelayClient
+from bloonio_chat.sdk.errors import ChatRelayArgumentError
 from bloonio_chat.sdk.operations import Operation
 from tests.sdk.facade import Facade
 from tests.sdk.samples import BY_NAME, SAMPLES, Sample
@@ -39,10 +42,38 @@ def test_a_method_has_the_signature_and_the_documentation_of_its_route(client: F
     build = getattr(operations, name)
     method = getattr(client.client, name)
     assert method.__name__ == name
-    assert inspect.signature(method) == inspect.signature(build)
+    assert inspect.signature(method).parameters == inspect.signature(build).parameters
+    assert f"Operation[{inspect.signature(method).return_annotation}]" == inspect.signature(build).return_annotation
     assert inspect.getdoc(method) == inspect.getdoc(build)
     assert f"{BY_NAME[name].method} {BY_NAME[name].path}" in (inspect.getdoc(method) or "")
     assert getattr(type(client.client), name).__doc__ == build.__doc__
+
+
+def test_users_can_mock_a_client_after_the_real_one() -> None:
+    mock = create_autospec(ChatRelayClient, instance=True)
+    mock.send_message("c1", content="x")
+    mock.send_message.assert_called_once_with("c1", content="x")
+
+
+def test_an_asynchronous_method_is_a_coroutine_function_and_refuses_when_awaited(client: Facade) -> None:
+    if client.kind == "async":
+        assert inspect.iscoroutinefunction(client.client.send_message)
+        asyncio.run(_refused(client.client.send_message("c1", content="")))
+    else:
+        assert not inspect.iscoroutinefunction(client.client.send_message)
+
+
+async def _refused(call: Any) -> None:
+    with pytest.raises(ChatRelayArgumentError):
+        await call
+
+
+def test_a_method_can_be_called_on_the_class_too(client: Facade) -> None:
+    if client.kind == "sync":
+        with pytest.raises(ChatRelayArgumentError):
+            ChatRelayClient.send_message(client.client, "c1", content="")
+    else:
+        asyncio.run(_refused(AsyncChatRelayClient.send_message(client.client, "c1", content="")))
 
 
 @pytest.mark.parametrize("name", sorted(BY_NAME))

@@ -170,6 +170,12 @@ def test_a_status_of_another_path_is_refused_and_an_unknown_one_kept(path: str, 
         assert parse(body, path).status == status
 
 
+@pytest.mark.parametrize("status", AGENT_STATUS_BY_PATH.values())
+def test_a_known_status_is_refused_on_an_agent_path_that_it_does_not_belong_to(status: str) -> None:
+    assert code_of(agent_body(status=status), "agent-moved") == "status_mismatch"
+    assert parse(agent_body(status="MOVED"), "agent-moved").event_type == "agent_moved"
+
+
 @pytest.mark.parametrize("name", ["conversation_id", "status", "tenant_id"])
 def test_the_agent_takeover_body_must_say_whose_and_which(name: str) -> None:
     assert code_of(agent_body(**{name: None}), "agent-assigned") == "field_missing"

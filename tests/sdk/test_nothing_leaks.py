@@ -157,7 +157,6 @@ def test_a_call_that_is_never_made_shows_nothing(server: ScriptedServer, make_cl
         {"base_url": f"https://relay.test?{SECRET}"},
         {"tenant_id": SECRET},
         {"request_timeout_seconds": SECRET},
-        {"colour": SECRET},
     ],
 )
 def test_an_error_of_the_configuration_names_settings_and_no_values(wrong: dict[str, Any]) -> None:

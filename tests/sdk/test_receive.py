@@ -75,7 +75,8 @@ def test_what_is_received_shows_neither_secret_nor_signature_nor_body() -> None:
 @pytest.mark.parametrize("value", [None, ""])
 def test_a_header_missing_or_empty_is_401(header: str, value: str | None) -> None:
     refused = rejection(**{"signature": "0" * 64, header: value})
-    assert (refused.status, refused.reason, refused.tenant_id) == (401, "header_missing", None)
+    claimed = None if header == "tenant_id" else TENANT_ID
+    assert (refused.status, refused.reason, refused.tenant_id) == (401, "header_missing", claimed)
 
 
 UNAUTHORIZED_CASES: list[tuple[dict[str, Any], str, str | None]] = [

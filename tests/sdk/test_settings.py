@@ -82,7 +82,6 @@ def test_a_list_in_the_environment_is_json_or_comma_separated(monkeypatch: pytes
         ({"max_attempts": 0}, "BLOONIO_CHAT_MAX_ATTEMPTS"),
         ({"max_attempts": 21}, "BLOONIO_CHAT_MAX_ATTEMPTS"),
         ({"timestamp_tolerance_seconds": -1}, "BLOONIO_CHAT_TIMESTAMP_TOLERANCE_SECONDS"),
-        ({"colour": "red"}, "BLOONIO_CHAT_COLOUR is not a setting"),
     ],
 )
 def test_what_is_wrong_is_named(wrong: dict[str, Any], expected: str) -> None:
@@ -107,3 +106,18 @@ def test_settings_can_not_be_changed() -> None:
     settings = ChatRelaySettings(**RIGHT)
     with pytest.raises(ValueError, match="frozen"):
         settings.max_attempts = 5  # type: ignore[misc]  # that is what is tested
+
+
+def test_a_keyword_that_is_no_setting_is_refused() -> None:
+    wrong: dict[str, Any] = {"colour": "red"}
+    with pytest.raises(TypeError, match="colour"):
+        ChatRelaySettings(**wrong)
+
+
+def test_a_variable_set_to_nothing_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BLOONIO_CHAT_MAX_ATTEMPTS", "")
+    given = ChatRelaySettings(base_url="https://relay.test", tenant_id=TENANT_ID, tenant_secret=SECRET)
+    assert given.max_attempts == 3
+    monkeypatch.setenv("BLOONIO_CHAT_TENANT_SECRET", "")
+    with pytest.raises(ChatRelayConfigurationError, match="BLOONIO_CHAT_TENANT_SECRET is missing"):
+        ChatRelaySettings(base_url="https://relay.test", tenant_id=TENANT_ID)

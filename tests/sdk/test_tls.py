@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import ssl
 import subprocess
 from pathlib import Path
 
@@ -26,6 +27,19 @@ def test_an_untrusted_certificate_is_a_clear_error_and_not_tried_again(
     assert client.sleeps == []
     assert tls_server.connections == 1
     assert tls_server.requests == []
+
+
+@pytest.mark.parametrize("busy_with", [TimeoutError, KeyError, ssl.SSLError])
+def test_what_the_caller_was_busy_with_is_no_cause(
+    tls_server: ScriptedServer, make_client: FacadeFactory, busy_with: type[Exception]
+) -> None:
+    untrusted, unreachable = make_client(tls_server.url), make_client("http://127.0.0.1:1")
+    try:
+        raise busy_with  # noqa: TRY301  # the call is to be made while it is handled
+    except busy_with:
+        assert "TLS certificate or handshake was refused" in str(untrusted.error_of("fetch_ticket", "t1"))
+        assert "the relay was not reached" in str(unreachable.error_of("fetch_ticket", "t1"))
+    assert tls_server.connections == 1
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
