@@ -1,0 +1,59 @@
+"""The tests on every Python and Django that is supported: ``nox``, or one cell of it, ``nox -s lowest``.
+
+A cell whose Python is not there is skipped. What needs one Python only is in ``.ci/run``: the linters, coverage, and
+the distributions.
+"""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2026.2"
+nox.options.default_venv_backend = "uv|virtualenv"
+# Whoever wants more Pythons installs them: nothing is brought to a machine behind its owner's back.
+nox.options.download_python = "never"
+
+CELLS = [
+    nox.param(python, django, id=f"py{python}-django{django}")
+    for python, django in [("3.11", "5.2"), ("3.12", "6.0"), ("3.13", "6.1")]
+]
+
+# What takes long and sees no more of a Python or a Django than the other tests do.
+SLOW = ("--ignore=tests/whole", "--ignore=tests/example")
+PYTEST = ("python", "-m", "pytest", "-q", "-n", "2", *SLOW)
+
+
+@nox.session
+@nox.parametrize("python,django", CELLS)
+def tests(session: nox.Session, django: str) -> None:
+    """The newest of everything."""
+    session.install("-e", ".[test]", f"django=={django}.*")
+    _report_versions(session)
+    session.run(*PYTEST, *session.posargs)
+
+
+@nox.session(python="3.10", venv_backend="uv")
+def lowest(session: nox.Session) -> None:
+    """The oldest of everything: what pyproject.toml says is enough has to be."""
+    session.install("--resolution", "lowest-direct", "-e", ".[test]")
+    _report_versions(session)
+    session.run(*PYTEST, *session.posargs)
+
+
+@nox.session(python="3.12")
+def core(session: nox.Session) -> None:
+    """No extra: every test that imports none, and the app has to work without."""
+    extra = nox.project.load_toml("pyproject.toml")["project"]["optional-dependencies"]["test"]
+    session.install("-e", ".", *(tool for tool in extra if not tool.startswith("django-bloonio-chat")))
+    _report_versions(session)
+    session.run(*PYTEST, "-p", "tests.packaging.core_only", *session.posargs)
+
+
+def _report_versions(session: nox.Session) -> None:
+    """Show what is tested, so that a red cell can be made again elsewhere."""
+    names = "django", "pydantic", "pydantic-settings", "requests", "urllib3", "httpx2", "werkzeug"
+    script = (
+        "from importlib.metadata import distributions as d; "
+        f"print(*sorted(f'{{x.name}}=={{x.version}}' for x in d() if x.name.lower() in {names}))"
+    )
+    session.run("python", "-c", script)
