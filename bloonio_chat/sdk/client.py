@@ -20,20 +20,10 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from bloonio_chat.sdk import operations
+from bloonio_chat.sdk.attempts import LARGEST_ANSWER, Answer, Failure, Pause, Request, causes, failure, too_large
 from bloonio_chat.sdk.calls import SyncMethod
 from bloonio_chat.sdk.enums import TicketStatus
-from bloonio_chat.sdk.exchange import (
-    LARGEST_ANSWER,
-    Answer,
-    Failure,
-    Keyring,
-    Pause,
-    Request,
-    causes,
-    exchange,
-    failure,
-    too_large,
-)
+from bloonio_chat.sdk.exchange import Keyring, exchange
 from bloonio_chat.sdk.operations import Operation
 from bloonio_chat.sdk.paging import Pages
 from bloonio_chat.sdk.retry import RetryPolicy

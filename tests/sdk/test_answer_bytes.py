@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from bloonio_chat.sdk import async_client, client, exchange
+from bloonio_chat.sdk import async_client, attempts, client
 from bloonio_chat.sdk.errors import (
     ChatRelayAnswerError,
     ChatRelayConnectionError,
@@ -45,7 +45,7 @@ def test_an_answer_that_is_packed_badly_is_an_error(server: ScriptedServer, clie
 def test_an_answer_over_the_limit_is_not_read_to_its_end(
     server: ScriptedServer, make_client: FacadeFactory, monkeypatch: pytest.MonkeyPatch, packed: bool, status: int
 ) -> None:
-    for module in (client, async_client, exchange):
+    for module in (client, async_client, attempts):
         monkeypatch.setattr(module, "LARGEST_ANSWER", 100_000)
     facade = make_client()
     large = json.dumps({**CONVERSATION, "padding": "x" * 5_000_000}).encode()
@@ -67,7 +67,7 @@ def test_an_answer_just_within_the_limit_is_taken(
     server: ScriptedServer, make_client: FacadeFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = json.dumps({**CONVERSATION, "padding": "x" * 200_000}).encode()
-    for module in (client, async_client, exchange):
+    for module in (client, async_client, attempts):
         monkeypatch.setattr(module, "LARGEST_ANSWER", len(body))
     server.otherwise = answers(200, body)
     assert make_client().call("fetch_conversation", "c1").model_extra["padding"]
