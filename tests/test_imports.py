@@ -114,4 +114,4 @@ def test_a_star_import_brings_the_public_names_and_no_others() -> None:
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'bloonio_chat' has no attribute 'nonsense'"):
-        bloonio_chat.nonsense  # noqa: B018
+        bloonio_chat.nonsense  # noqa: B018  # asked for, not used

@@ -109,7 +109,7 @@ class FaultSet:
 
     def _chance(self, name: str, occasion: str) -> float:
         # Faults are to be repeated, not to be unguessable.
-        return random.Random(f"{self._seed}/{name}/{occasion}").random()  # noqa: S311
+        return random.Random(f"{self._seed}/{name}/{occasion}").random()  # noqa: S311  # as said
 
 
 class Faults:

@@ -74,7 +74,7 @@ class SandboxRelay(Stage):
             raise ValueError("The rate limit is at least 1 call per minute, or None for no limit.")
         self._rate_limit = rate_limit_per_min
         # Ids are to be repeated, not to be unguessable; secrets and the tokens' key come from elsewhere.
-        state = State(self.clock, random.Random(self.seed))  # noqa: S311
+        state = State(self.clock, random.Random(self.seed))  # noqa: S311  # as said
         outbox = Outbox(
             self.clock,
             self.faults.callbacks,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import uuid
 from collections import Counter
@@ -14,21 +13,10 @@ from django.test import Client
 
 from bloonio_chat import signals
 from tests.callbacks.relay import envelope, post, written
+from tests.services import need
 
 THREADS = 50
 REDIS = "redis://127.0.0.1:6379"
-
-
-def missing_redis() -> str | None:
-    """Why the Redis at hand can't be used."""
-    try:
-        import redis
-
-        with redis.Redis.from_url(REDIS, socket_connect_timeout=1) as client:
-            client.ping()
-    except Exception as error:  # noqa: BLE001  # whatever it is, it is the reason
-        return f"no Redis at {REDIS} ({type(error).__name__}): the guard is NOT proven on a shared cache"
-    return None
 
 
 def caches_of(backend: str) -> dict[str, dict[str, Any]]:
@@ -40,9 +28,8 @@ def caches_of(backend: str) -> dict[str, dict[str, Any]]:
     "backend", ["django.core.cache.backends.locmem.LocMemCache", "django.core.cache.backends.redis.RedisCache"]
 )
 def test_fifty_threads_with_one_event_run_its_receiver_once(settings: Any, backend: str) -> None:
-    if "redis" in backend and (reason := missing_redis()):
-        assert os.environ.get("BLOONIO_CHAT_REQUIRE_SERVICES") != "1", reason
-        pytest.skip(reason)
+    if "redis" in backend:
+        need("Redis", port=6379)
     settings.CACHES = caches_of(backend)
     settings.BLOONIO_CHAT_IDEMPOTENCY_TTL_SECONDS = 60
     body = written(envelope(event_id="e1"))

@@ -69,7 +69,7 @@ def test_what_a_receiver_wrote_stays_written_when_another_raises(relay: Client) 
 
 
 def test_the_view_is_exempt_for_an_alias_that_nobody_knows_yet() -> None:
-    assert "an alias that a plugin adds" in callback._non_atomic_requests  # type: ignore[attr-defined]
+    assert "an alias that a plugin adds" in callback._non_atomic_requests  # type: ignore[attr-defined]  # Django's
 
 
 # ---- other readers of the body ---------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ def test_a_stream_that_fails_is_400_and_tells_no_more_than_the_errors_kind(
 def handed(stream: bytes, **environ: Any) -> tuple[int, str | None]:
     """Call the view on a WSGI environ of its own; return status and code."""
     headers = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in signed(BODY).items()}
-    request = RequestFactory().generic("POST", PREFIX + "message-received", BODY, **headers)  # type: ignore[arg-type]
+    request = RequestFactory().generic("POST", PREFIX + "message-received", BODY, **headers)  # type: ignore[arg-type]  # the stubs' guess
     changed = {**request.environ, "wsgi.input": io.BytesIO(stream), **environ}
     response = callback(type(request)({k: v for k, v in changed.items() if v is not None}), "message-received")
     return response.status_code, json.loads(response.content).get("code")

@@ -167,7 +167,7 @@ def test_an_error_of_the_configuration_names_settings_and_no_values(wrong: dict[
         error = caught
     assert error is not None
     own = list(frames(error.__traceback__))[2:]
-    reporter = ExceptionReporter(None, type(error), error, error.__traceback__.tb_next.tb_next)  # type: ignore[union-attr]
+    reporter = ExceptionReporter(None, type(error), error, error.__traceback__.tb_next.tb_next)  # type: ignore[union-attr]  # it was raised
     shown = "".join([str(error), repr(error), repr(own), reporter.get_traceback_html(), repr(list(chain(error)))])
     assert "BLOONIO_CHAT_" in shown
     assert MARK not in shown
