@@ -116,6 +116,12 @@ def script_name() -> str:
     return (settings.FORCE_SCRIPT_NAME or "").rstrip("/")
 
 
+def flat_texts() -> dict[str, str]:
+    """Return the flat settings that are texts, by their full names, from Django's settings and else the environment."""
+    names = {name: getattr(settings, name, None) or os.environ.get(name) for name in KNOWN_SETTINGS}
+    return {name: value for name, value in names.items() if isinstance(value, str)}
+
+
 def has_urls() -> bool:
     """Return whether the project has a root URLconf; one of workers alone has none."""
     return hasattr(settings, "ROOT_URLCONF")

@@ -21,6 +21,7 @@ from bloonio_chat.sandbox.objects import Tenant
 from bloonio_chat.sandbox.posting import Posting
 
 CALLBACKS_PATH = "/api/v1/chat-callbacks"
+_LOOK_AGAIN_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -125,9 +126,15 @@ class Outbox:
             self._clock.changed.notify_all()
 
     def wait_until(self, happened: Callable[[], bool], timeout_seconds: float) -> None:
-        """Return once that is true, which is asked after each attempt; raise ``TimeoutError`` when it takes longer."""
+        """Return once that is true, which is asked again and again; raise ``TimeoutError`` when it takes longer."""
+        ends = time.monotonic() + timeout_seconds
         with self._clock.changed:
-            if not self._clock.changed.wait_for(happened, timeout_seconds):
+            while not happened():
+                left = ends - time.monotonic()
+                if left > 0:
+                    # Attempts tell when they are made; what visitors and operators do is looked for.
+                    self._clock.changed.wait(min(left, _LOOK_AGAIN_SECONDS))
+                    continue
                 pending = [each for each in self._callbacks if each.outcome == "pending"]
                 raise TimeoutError(
                     f"{len(pending)} callbacks are still pending after {timeout_seconds:g} s: "
@@ -222,19 +229,20 @@ class Outbox:
             for name in names
             if (value := self._faults.strike(name, callback.event_type, occasion)) is not None
         }
-        posting = Posting(f"{tenant.callback_base_url}{CALLBACKS_PATH}/{callback.path}", self._timeout, struck)
         timestamp_ms = self._clock.now_ms() + int(struck.get("skew", 0.0) * 1000)
         at, started = self._clock.moment(), time.perf_counter()
-        status, problem = None, None
-        with self._clock.changed:
-            if self._stopped:
-                posting.cut()
-            self._posting.add(posting)
+        status, problem, posting = None, None, None
         try:
+            posting = Posting(f"{tenant.callback_base_url}{CALLBACKS_PATH}/{callback.path}", self._timeout, struck)
+            with self._clock.changed:
+                if self._stopped:
+                    posting.cut()
+                self._posting.add(posting)
             status = posting.post(callback.body, tenant.tenant_id, tenant.secret, timestamp_ms)
         except (OSError, http.client.HTTPException, ValueError) as error:
             problem = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         finally:
-            with self._clock.changed:
-                self._posting.discard(posting)
+            if posting is not None:
+                with self._clock.changed:
+                    self._posting.discard(posting)
         return Attempt(at, timestamp_ms, status, problem, time.perf_counter() - started, tuple(struck))

@@ -11,7 +11,7 @@ from typing import Final
 
 # In which order a call is checked: route (404), method (405), size (413), signature (401), suspension (403), rate
 # (429), input (422), state (404, 409). FastAPI's router comes before its dependencies, those before the body. The code
-# is `server.answer`. A path with a trailing slash is another path (404): a redirect would lose the signed body.
+# is `calls.Calls.answer`. A path with a trailing slash is another path (404): a redirect would lose the signed body.
 #
 # What the framework refuses (route, method, input) has FastAPI's `detail`; what the relay refuses has the envelope.
 INPUT_REFUSED: Final = 422
@@ -25,6 +25,9 @@ UNKNOWN_FIELDS: Final = "ignore"
 # §3.1 "a list is either an array or {"items": […]}": conversations and tickets come with a total, messages do not.
 # §3 "list_messages" has no paging: it shows the oldest, so what lies past the limit can't be fetched.
 # §3.1 "sometimes with success: true": on what was created (201).
+#
+# `provision_operator` "a repeat refreshes routing_keys": one that does not send them leaves them as they are, and no
+# repeat changes the name or the picture.
 #
 # The window over which `rate_limit_per_min` counts; only calls that were let through are counted.
 RATE_WINDOW_SECONDS: Final = 60.0

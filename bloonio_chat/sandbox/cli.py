@@ -18,9 +18,12 @@ DEFAULT_PORT: Final = 8765
 _PASSED_ON: Final = ("port", "callback_base_url", "tenant_id", "tenant_secret", "seed", "mode", "agent_body")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the sandbox's options; the tenant is the environment's ``BLOONIO_CHAT_*``, if that is a sandbox's."""
-    default = _from_environment(os.environ)
+def add_arguments(parser: argparse.ArgumentParser, known: Mapping[str, str] | None = None) -> None:
+    """Add the sandbox's options.
+
+    The tenant is that of ``known``, settings by their full names, or of the environment, if it is a sandbox's.
+    """
+    default = _from_environment(os.environ if known is None else known)
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 takes a free one (default: %(default)s)")
     parser.add_argument(
         "--callback-base-url",

@@ -26,6 +26,7 @@ class Desk:
         display_name: str,
         routing_keys: list[str] | None = None,
         avatar_url: str | None = None,
+        refresh_keys: bool = True,
     ) -> tuple[Operator, bool]:
         """Make an operator, or refresh the routing keys of the one with this email; return it and whether it is new."""
         state = self._state
@@ -36,7 +37,8 @@ class Desk:
                 operator = Operator(state.new_uuid(), tenant_id, email, display_name, routing_keys, avatar_url)
                 state.operators[operator.operator_id] = operator
                 return operator, True
-            operator.routing_keys = routing_keys
+            if refresh_keys:
+                operator.routing_keys = routing_keys
             return operator, False
 
     def queue(self, operator: Operator) -> list[Escalation]:

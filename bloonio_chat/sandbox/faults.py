@@ -36,6 +36,14 @@ CALLBACK_FAULTS: Final[Mapping[str, tuple[str, str, float]]] = {
     "truncate": ("the connection is cut in the middle of the body", "", 0.0),
 }
 
+_LONGEST_SECONDS: Final = 86_400.0
+# Where a fault's value may be something else than seconds from 0.
+_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
+    "skew": (-_LONGEST_SECONDS, _LONGEST_SECONDS),
+    "rate_limit": (-_LONGEST_SECONDS, _LONGEST_SECONDS),
+    "server_error": (500.0, 599.0),
+}
+
 
 @dataclass
 class Fault:
@@ -80,6 +88,9 @@ class FaultSet:
         if (probability is not None and count is not None) or not 0 <= (probability or 0) <= 1 or (count or 0) < 0:
             raise ValueError(f"{name}: either a probability from 0 to 1, or a count that is not negative.")
         value = self.known[name][2] if value is None else value
+        least, most = _BOUNDS.get(name, (0.0, _LONGEST_SECONDS))
+        if not least <= value <= most:
+            raise ValueError(f"{name}: its value is from {least:g} to {most:g}.")
         with self._lock:
             self._set[name, only] = Fault(name, value, probability, count, only)
 

@@ -5,6 +5,7 @@ Written apart from the SDK's own checks, so that the sandbox can't repeat their 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -175,10 +176,26 @@ def read_body(kind: type[_Input], content_type: str | None, body: bytes) -> _Inp
         tree = from_json(body, allow_inf_nan=False)
     except ValueError:
         raise _refused([{"type": "json_invalid", "loc": ["body"], "msg": "JSON decode error"}]) from None
+    return check(kind, tree)
+
+
+def check(kind: type[_Input], tree: Any) -> _Input:
+    """Return what a body says, checked; refuse like :func:`read_query`."""
+    if not _is_finite(tree):
+        # Such as 1e999, which is JSON, and could not be written down as JSON again.
+        raise _refused([{"type": "finite_number", "loc": ["body"], "msg": "Input should be a finite number"}])
     try:
         return kind.model_validate(tree, strict=True)
     except ValidationError as error:
         raise _refusal("body", error) from None
+
+
+def _is_finite(tree: Any) -> bool:
+    if isinstance(tree, dict):
+        return all(map(_is_finite, tree.values()))
+    if isinstance(tree, list):
+        return all(map(_is_finite, tree))
+    return not isinstance(tree, float) or math.isfinite(tree)
 
 
 def _refusal(place: str, error: ValidationError) -> Refusal:

@@ -7,6 +7,7 @@ import http.client
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -65,7 +66,10 @@ class Posting:
             connection.endheaders()
             self._send(body)
             response = connection.getresponse()
-            response.read()
+            # The status is the answer; the body is read for politeness, and not for longer than the rest may take.
+            ends = time.monotonic() + (connection.timeout or 0.0)
+            while response.read1(65536) and time.monotonic() < ends:
+                pass
             if "drop_after" in self._faults:
                 raise FaultError("drop_after")
             return response.status

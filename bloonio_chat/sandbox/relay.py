@@ -66,6 +66,8 @@ class SandboxRelay(Stage):
         seed: int | None = None,
         clock: Clock | None = None,
     ) -> None:
+        if not 0 <= port <= 65535:
+            raise ValueError("The port must be from 0 to 65535.")
         self.seed = secrets.randbits(32) if seed is None else seed
         self.clock = clock or Clock()
         self.faults = Faults(self.seed)
@@ -112,7 +114,9 @@ class SandboxRelay(Stage):
         return f"http://{self._server.host}:{self._server.port}"
 
     def start(self) -> None:
-        """Answer calls, in threads of its own."""
+        """Answer calls, in threads of its own. Raises ``RuntimeError`` for a relay that was stopped."""
+        if self._stopped.is_set():
+            raise RuntimeError("This relay was stopped: make another one.")
         self._server.start()
 
     def stop(self) -> None:

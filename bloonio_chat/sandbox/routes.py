@@ -137,7 +137,8 @@ def _fetch_tenant_info(relay: Relay, tenant: Tenant, _: inputs.Nothing, __: None
 
 
 def _provision_operator(relay: Relay, tenant: Tenant, _: inputs.Nothing, body: inputs.NewOperator) -> Result:
-    operator, created = relay.desk.provision(tenant.tenant_id, **body.model_dump())
+    refresh = "routing_keys" in body.model_fields_set
+    operator, created = relay.desk.provision(tenant.tenant_id, **body.model_dump(), refresh_keys=refresh)
     data = {**wire(operator), "created": created}
     return Result(data, 201, "Operator created") if created else Result(data, message="Operator existed")
 

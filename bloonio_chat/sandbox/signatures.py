@@ -8,7 +8,7 @@ import hmac
 WINDOW_MS = 30_000
 
 
-def make(secret: str, timestamp_ms: int, body: bytes) -> str:
+def make(secret: str, timestamp_ms: int | str, body: bytes) -> str:
     """Return the signature of a body, in lower-case hexadecimal digits.
 
     ``timestamp_ms`` is Unix time in milliseconds. Protocol §2.
@@ -26,4 +26,4 @@ def holds(secret: str, timestamp: str, signature: str, body: bytes, *, now_ms: i
         return False
     if abs(now_ms - int(timestamp)) > WINDOW_MS:
         return False
-    return hmac.compare_digest(make(secret, int(timestamp), body).encode(), signature.encode("utf-8", "replace"))
+    return hmac.compare_digest(make(secret, timestamp, body).encode(), signature.encode("utf-8", "replace"))

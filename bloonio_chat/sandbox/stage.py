@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any, Literal
 
-from bloonio_chat.sandbox import choices
+from bloonio_chat.sandbox import choices, inputs
 from bloonio_chat.sandbox.callbacks import Callback, Outbox
 from bloonio_chat.sandbox.desk import Desk, takeover
 from bloonio_chat.sandbox.objects import (
@@ -23,7 +23,12 @@ from bloonio_chat.sandbox.state import State
 from bloonio_chat.sandbox.visitors import Visitors
 
 _EVENT_TYPE = re.compile(r"[a-z]+(_[a-z]+)*")
-_AGENT_EVENTS = ("agent_assigned", "agent_released", "agent_resolved")
+# The three that have the takeover body: the status and the time that belong to each (protocol §4.1).
+_AGENT_EVENTS = {
+    "agent_assigned": ("ASSIGNED", "claimed_at"),
+    "agent_released": ("WAITING", "released_at"),
+    "agent_resolved": ("RESOLVED", "resolved_at"),
+}
 
 
 class Stage:
@@ -101,11 +106,13 @@ class Stage:
     ) -> Conversation:
         """Open a conversation as a visitor; ``fields`` as for ``create_conversation`` (protocol §3)."""
         its_id = (tenant or self.tenant).tenant_id
-        return self._visitors.open(its_id, visitor_user_id, routing_key=routing_key, **fields)
+        checked = inputs.check(inputs.NewConversation, {"visitor_user_id": visitor_user_id, **fields})
+        return self._visitors.open(its_id, routing_key=routing_key, **checked.model_dump())
 
     def say(self, conversation_id: str, content: str) -> Message:
         """Write as the visitor: the bot answers, or escalates."""
-        return self._visitors.write(self._state.conversation(conversation_id), content)
+        checked = inputs.check(inputs.NewMessage, {"content": content})
+        return self._visitors.write(self._state.conversation(conversation_id), checked.content)
 
     def escalate(self, conversation_id: str, reason: str = choices.REASON_WHEN_ASKED) -> Escalation:
         """Let the bot hand a conversation to the operators for this reason (protocol §3.2)."""
@@ -159,6 +166,7 @@ class Stage:
 
         Without ``operator``: as the one who has it.
         """
+        inputs.check(inputs.NewMessage, {"content": content})
         conversation = self._state.conversation(conversation_id)
         with self._state.lock:
             escalation = self._state.escalations.get(conversation_id)
@@ -184,10 +192,15 @@ class Stage:
         """
         tenant = tenant or self.tenant
         escalation = self.escalations.get(fields.get("conversation_id", ""))
+        if shape == "takeover" and (event_type not in _AGENT_EVENTS or escalation is None):
+            raise ValueError("The takeover body is for agent_* events of a conversation that is or was in the queue.")
         if event_type in _AGENT_EVENTS and (shape or tenant.agent_body) == "takeover" and escalation is not None:
             conversation = self._state.conversation(escalation.conversation_id)
             operator = self._operator(tenant.tenant_id, escalation.operator_id, conversation)
             body = takeover(conversation, escalation, operator, named=event_type == "agent_assigned")
+            # What the event says, whatever the queue holds now: a body that contradicts its path would be refused.
+            status, time_field = _AGENT_EVENTS[event_type]
+            body.update({"status": status, time_field: body[time_field] or self._now()})
         else:
             body = {"event_type": event_type, "tenant_id": tenant.tenant_id, "occurred_at": self._now(), "extra": {}}
         body.update(fields)

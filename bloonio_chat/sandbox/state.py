@@ -7,7 +7,6 @@ of the changes.
 from __future__ import annotations
 
 import random
-import threading
 import uuid
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -39,7 +38,9 @@ class State:
 
     def __init__(self, clock: Clock, ids: random.Random) -> None:
         self.clock = clock
-        self.lock = threading.RLock()
+        # The clock's own: with two locks, someone who waits for a change while he looks at the state, and someone who
+        # changes the state while he tells of it, would wait for each other for ever.
+        self.lock = clock.changed
         self._ids = ids
         # Where callbacks go; set by the stage.
         self.publish_to: Publish | None = None

@@ -121,7 +121,8 @@ def test_an_operator_is_provisioned_once_and_its_keys_refreshed(wire: Wire) -> N
     assert (again.status, again.data["created"]) == (200, False)
     assert again.data["operator_id"] == first.data["operator_id"]
     assert again.data["routing_keys"] == ["s-8"]
-    assert wire.call("POST", "/provision/operator", OPERATOR).data["routing_keys"] is None
+    assert wire.call("POST", "/provision/operator", OPERATOR).data["routing_keys"] == ["s-8"]
+    assert wire.call("POST", "/provision/operator", {**OPERATOR, "routing_keys": None}).data["routing_keys"] is None
     assert len(wire.relay.operators) == 1
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from bloonio_chat.conf import is_debug
+from bloonio_chat.conf import flat_texts, is_debug
 from bloonio_chat.sandbox import cli
 
 
@@ -19,7 +19,8 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the sandbox's options, and ``--force``."""
-        cli.add_arguments(parser)
+        # What was pasted into the settings holds for the next start too.
+        cli.add_arguments(parser, flat_texts())
         parser.add_argument("--force", action="store_true", help="run although DEBUG is off")
 
     def handle(self, *_: Any, **options: Any) -> None:
