@@ -8,12 +8,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from tests import services
 from tests.secrets import MARK
 
 # A signature is 64 hexadecimal digits, a token of the relay is a JWT.
 _SIGNATURE_OR_TOKEN = re.compile(r"\b[0-9a-f]{64}\b|\beyJ[\w-]{8,}")
+
+
+# A busy machine is no failure of what is tested.
+hypothesis_settings.register_profile("unhurried", deadline=None)
+hypothesis_settings.load_profile("unhurried")
 
 
 class _Collector(logging.Handler):
