@@ -19,7 +19,12 @@ CELLS = [
 ]
 
 # What takes long and sees no more of a Python or a Django than the other tests do.
-SLOW = ("--ignore=tests/whole", "--ignore=tests/example")
+SLOW = (
+    "--ignore=tests/whole",
+    "--ignore=tests/example",
+    *(f"--ignore=tests/inbox/test_{name}.py" for name in ("admin_at_scale", "celery", "crashes", "forever", "servers")),
+    "--ignore=tests/mirror/test_admin_scale.py",
+)
 # Hypothesis' own profile "ci" measures no time: two workers on a busy machine are no fault of a Python's.
 PYTEST = ("python", "-m", "pytest", "-q", "-n", "2", "--hypothesis-profile=ci", *SLOW)
 
@@ -52,7 +57,7 @@ def core(session: nox.Session) -> None:
 
 def _report_versions(session: nox.Session) -> None:
     """Show what is tested, so that a red cell can be made again elsewhere."""
-    names = "django", "pydantic", "pydantic-settings", "requests", "urllib3", "httpx2", "werkzeug"
+    names = "django", "pydantic", "pydantic-settings", "requests", "urllib3", "tqdm", "httpx2", "werkzeug", "celery"
     script = (
         "from importlib.metadata import distributions as d; "
         f"print(*sorted(f'{{x.name}}=={{x.version}}' for x in d() if x.name.lower() in {names}))"

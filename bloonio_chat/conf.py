@@ -39,6 +39,13 @@ class AppSettings(EnvironmentSettings):
     callback_max_body_bytes: int = Field(default=262_144, ge=1)
     idempotency_cache: str = "default"
     idempotency_ttl_seconds: int = Field(default=86_400, ge=60)
+    inbox_runner: str = "inline"
+    inbox_max_attempts: int = Field(default=10, ge=1)
+    inbox_lease_seconds: int = Field(default=60, ge=5)
+    inbox_retention_days: int | None = Field(default=None, ge=1)
+    mirror_messages: bool = True
+    mirror_retention_days: int | None = Field(default=None, ge=1)
+    open_in_relay_url: str | None = None
 
     @field_validator("tenants", mode="before")
     @classmethod

@@ -1,4 +1,5 @@
-"""The Django signals: one for each of the relay's nine events, one for all of them, one for what was refused.
+"""The Django signals: one for each of the relay's nine events, one for all of them, one for what was refused, one for
+what could not be delivered.
 
 Every event's receiver gets ``sender=WebhookEvent``, ``event`` (a :class:`~bloonio_chat.sdk.events.WebhookEvent`) and
 ``tenant`` (the alias)::
@@ -9,10 +10,9 @@ Every event's receiver gets ``sender=WebhookEvent``, ``event`` (a :class:`~bloon
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from asgiref.sync import async_to_sync, iscoroutinefunction
@@ -25,11 +25,25 @@ from bloonio_chat.sdk.events import WebhookEvent
 _Receiver = Callable[..., Any]
 
 
-class ReceiverOutcome(NamedTuple):
-    """What became of calling one receiver: its stable name, and what it raised, if anything."""
+class ConnectedReceiver(NamedTuple):
+    """A receiver of an event's signal: its stable name, whether it wants a transaction, and itself."""
 
-    receiver: str
-    error: BaseException | None
+    name: str
+    atomic: bool
+    is_async: bool
+    function: _Receiver
+    signal: EventSignal
+
+    def call(self, event: WebhookEvent, tenant: str) -> None:
+        """Call it, an asynchronous one to its end. Raises whatever it raises."""
+        call = async_to_sync(self.function) if self.is_async else self.function
+        call(signal=self.signal, sender=WebhookEvent, event=event, tenant=tenant)
+
+
+class _Kind(NamedTuple):
+    name: str
+    is_async: bool
+    atomic: bool
 
 
 class EventSignal(Signal):
@@ -41,51 +55,56 @@ class EventSignal(Signal):
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
-        # By Django's own key: the receiver's name, and whether it is to be awaited.
-        self._kinds: dict[Any, tuple[str, bool]] = {}
+        # By Django's own key.
+        self._kinds: dict[Any, _Kind] = {}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
 
     def connect(
-        self, receiver: _Receiver, sender: object | None = None, weak: bool = True, dispatch_uid: Any = None
+        self,
+        receiver: _Receiver,
+        sender: object | None = None,
+        weak: bool = True,
+        dispatch_uid: Any = None,
+        *,
+        atomic: bool = False,
     ) -> None:
         """Connect a receiver, as Django's ``Signal.connect``.
 
+        ``atomic``: run it in a transaction; with the inbox, together with the note that it has run, so that what it
+        does in the inbox's database is done exactly once. ``transaction.on_commit`` is then for the outside world.
+
         Raises ``ValueError`` for one whose name is not its own (a lambda, a ``functools.partial``, a second receiver
         of the same name): pass ``dispatch_uid``, a text that stays the same from one start of the project to the
-        next.
+        next. Also for an asynchronous one with ``atomic``: it would run outside the transaction.
         """
         key = (dispatch_uid or _make_id(receiver), _make_id(sender))
         name = str(dispatch_uid) if dispatch_uid else _name_of(receiver)
         if name is None:
             raise ValueError(f"{receiver!r} has no name of its own to be remembered by: pass dispatch_uid=.")
         for other, _ in self._live():
-            if other != key and self._kinds[other][0] == name:
+            if other != key and self._kinds[other].name == name:
                 raise ValueError(f"Another receiver of {self.name} is named {name}: pass dispatch_uid= to one of them.")
+        is_async = _is_async(receiver)
+        if atomic and is_async:
+            raise ValueError(
+                f"{name} is asynchronous, and would run outside the transaction: connect it without atomic=."
+            )
         # Django keeps the receiver that already has this key. Else this goes first, so that a delivery in another
         # thread never meets a receiver without its name.
         if all(other != key for other, _ in self._live()):
-            self._kinds[key] = (name, _is_async(receiver))
+            self._kinds[key] = _Kind(name, is_async, atomic)
         super().connect(receiver, sender, weak, dispatch_uid)
 
-    def deliver(self, *, event: WebhookEvent, tenant: str) -> Iterator[ReceiverOutcome]:
-        """Call every receiver, also after one that raises, and yield what became of each.
-
-        Asynchronous receivers are run to their end, one after the other. An ``Exception`` is an outcome, and so is an
-        asynchronous receiver's cancellation; what is to stop the process is not caught.
-        """
-        for key, receiver in self._live():
-            if key[1] not in (NONE_ID, id(WebhookEvent)):
-                continue
-            name, is_async = self._kinds[key]
-            call = async_to_sync(receiver) if is_async else receiver
-            error: BaseException | None = None
-            try:
-                call(signal=self, sender=WebhookEvent, event=event, tenant=tenant)
-            except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001  # the project's code may raise anything
-                error = raised
-            yield ReceiverOutcome(name, error)
+    def connected(self) -> list[ConnectedReceiver]:
+        """Return the receivers that events go to, in the order in which they were connected."""
+        return [
+            ConnectedReceiver(kind.name, kind.atomic, kind.is_async, receiver, self)
+            for key, receiver in self._live()
+            if key[1] in (NONE_ID, id(WebhookEvent))
+            for kind in (self._kinds[key],)
+        ]
 
     def _live(self) -> list[tuple[Any, _Receiver]]:
         """Return the receivers that are still there, by Django's own key, as they were connected.
@@ -139,6 +158,13 @@ callback_rejected = Signal()
 the request claims, ``None`` where it claims nothing possible or was refused before that was looked at), ``path`` (the
 event it was posted for), ``remote_addr``. What its receivers raise is logged. The body is not sent along: it is a
 stranger's."""
+
+
+delivery_failed = Signal()
+"""The inbox gave an event up: ``sender=WebhookEvent``, ``event`` (``None`` where its stored body can't be read any
+more), ``tenant`` (the alias), ``errors`` (what each receiver that did not succeed raised last, by its name),
+``attempts``, and ``inbox_event_id``, by which the admin and ``bloonio_process_inbox --event`` know it. What its
+receivers raise is logged."""
 
 
 def signals_of(event: WebhookEvent) -> list[EventSignal]:

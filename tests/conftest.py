@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-from tests import services
+from tests import databases, services
 from tests.secrets import MARK
 
 # A signature is 64 hexadecimal digits, a token of the relay is a JWT.
@@ -20,6 +20,27 @@ _SIGNATURE_OR_TOKEN = re.compile(r"\b[0-9a-f]{64}\b|\beyJ[\w-]{8,}")
 # A busy machine is no failure of what is tested.
 hypothesis_settings.register_profile("unhurried", deadline=None)
 hypothesis_settings.load_profile("unhurried")
+
+
+def pytest_configure() -> None:
+    """Add the databases that answer: importing the settings alone asks no server."""
+    from django.conf import settings
+    from django.db import connections
+
+    settings.DATABASES.update(databases.available())
+    # They were read before, and this gives the new ones their defaults.
+    connections.configure_settings(settings.DATABASES)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give a test that runs once on each database that one and those in memory: what it may use has to be emptied."""
+    for item in items:
+        callspec, marker = getattr(item, "callspec", None), item.get_closest_marker("django_db")
+        name = None if callspec is None else callspec.params.get("database")
+        if name is not None and marker is not None and marker.kwargs.get("databases") == "__all__":
+            own = {**marker.kwargs, "databases": ["default", "other", name]}
+            item.add_marker(pytest.mark.django_db(*marker.args, **own), append=False)
 
 
 class _Collector(logging.Handler):
@@ -54,9 +75,12 @@ def fresh_state(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     from django.dispatch import Signal
 
     from bloonio_chat import conf, signals
+    from bloonio_chat.callbacks.ports import ports
 
     cache.clear()
     conf.reset()
+    # The rooms are installed; a test of one calls its ready() again.
+    vars(ports).update(vars(type(ports)()))
     every_signal = [value for value in vars(signals).values() if isinstance(value, Signal)]
     before = [list(signal.receivers) for signal in every_signal]
     yield

@@ -18,16 +18,21 @@ REDIS = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "
 SANDBOX = "bloonio_chat.sandbox"
 
 
+ROOMS = ("bloonio_chat.inbox", "bloonio_chat.mirror")
+
+
 @pytest.fixture(autouse=True)
 def a_project_without_faults(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.CACHES = REDIS
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app not in ROOMS]
     settings.BLOONIO_CHAT_BASE_URL = "https://relay.example"
     monkeypatch.delenv("BLOONIO_CHAT_REQUIRE_SERVICES", raising=False)
 
 
 def found(identity: str, *, deploy: bool = False) -> list[CheckMessage]:
     """The messages of one check; each has a hint, and none shows a secret."""
-    ours = [m for m in run_checks(include_deployment_checks=deploy) if str(m.id).startswith("bloonio_chat.")]
+    every = run_checks(include_deployment_checks=deploy, databases=["default"])
+    ours = [message for message in every if str(message.id).startswith("bloonio_chat.")]
     for message in ours:
         assert message.hint
         assert MARK not in f"{message.msg}{message.hint}"
@@ -47,7 +52,7 @@ def test_a_project_without_faults_hears_nothing() -> None:
     assert all_ids() == ["E001", "E002", "E003", "E004", "E005", "W001", "W002", "W003", "W004"]
     for identity in all_ids():
         assert found(identity, deploy=True) == []
-    call_command("check", fail_level="WARNING", stderr=StringIO(), stdout=StringIO())
+    call_command("check", databases=["default"], fail_level="WARNING", stderr=StringIO(), stdout=StringIO())
 
 
 # ---- that Django runs them -------------------------------------------------------------------------------------
@@ -72,9 +77,9 @@ def test_the_check_command_fails_on_errors_and_warns_of_the_rest(settings: Any, 
     told = StringIO()
     if identity.startswith("E"):
         with pytest.raises(SystemCheckError, match=rf"\(bloonio_chat\.{identity}\)"):
-            call_command("check", stderr=told)
+            call_command("check", databases=["default"], stderr=told)
     else:
-        call_command("check", deploy=identity in DEPLOY, stderr=told, stdout=told)
+        call_command("check", databases=["default"], deploy=identity in DEPLOY, stderr=told, stdout=told)
         assert f"(bloonio_chat.{identity})" in told.getvalue()
     assert len(found(identity, deploy=True)) == 1
     assert (found(identity) == []) is (identity in DEPLOY)
@@ -168,6 +173,16 @@ def test_w002_warns_of_caches_that_do_not_protect_across_processes(settings: Any
     assert found("W002") == []
     settings.BLOONIO_CHAT_IDEMPOTENCY_CACHE = "claims"
     assert len(found("W002")) == lonely
+
+
+@pytest.mark.django_db
+def test_with_the_inbox_no_cache_matters(settings: Any) -> None:
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    assert len(found("W002")) == 1
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "bloonio_chat.inbox"]
+    assert found("W002") == []
+    settings.BLOONIO_CHAT_IDEMPOTENCY_CACHE = "nowhere"
+    assert found("E005") == []
 
 
 def test_w003_wants_tls_both_ways_but_not_on_this_machine(settings: Any) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 from django.core.cache import BaseCache, caches
 
 from bloonio_chat.callbacks.delivery import deliver
-from bloonio_chat.callbacks.ports import Acceptance
+from bloonio_chat.callbacks.ports import ACCEPTED, RETRY_LATER, Acceptance
 from bloonio_chat.conf import get_config
 from bloonio_chat.sdk.receive import Received
 
@@ -31,7 +31,7 @@ def accept(received: Received) -> Acceptance:
         return _accept(received)
     except Exception:
         logger.exception("The idempotency cache failed; the relay is asked to send the event again.")
-        return Acceptance.RETRY_LATER
+        return RETRY_LATER
 
 
 def _accept(received: Received) -> Acceptance:
@@ -41,19 +41,17 @@ def _accept(received: Received) -> Acceptance:
     token = os.urandom(8)
     if not cache.add(key, token, CLAIM_LEASE_SECONDS):
         # Someone else's claim, or done. A cache that is gone also says no, and then has nothing to show.
-        return Acceptance.ACCEPTED if cache.get(key) == _DONE else Acceptance.RETRY_LATER
+        return ACCEPTED if cache.get(key) == _DONE else RETRY_LATER
     done = False
     try:
-        outcomes = deliver(received.event, tenant=received.tenant.alias)
-        failed = [outcome.receiver for outcome in outcomes if outcome.error is not None]
-        if not failed:
+        if not deliver(received.event, tenant=received.tenant.alias):
             cache.set(key, _DONE, app.idempotency_ttl_seconds)
             # Some caches fail without a word.
             done = cache.get(key) == _DONE
     finally:
         if not done:
             _release(cache, key, token)
-    return Acceptance.ACCEPTED if done else Acceptance.RETRY_LATER
+    return ACCEPTED if done else RETRY_LATER
 
 
 def _release(cache: BaseCache, key: str, token: bytes) -> None:

@@ -17,7 +17,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from bloonio_chat.callbacks import guard
-from bloonio_chat.callbacks.ports import Acceptance, ports
+from bloonio_chat.callbacks.ports import ports
 from bloonio_chat.conf import Config, get_config
 from bloonio_chat.sdk.errors import ChatRelayConfigurationError
 from bloonio_chat.sdk.receive import (
@@ -118,8 +118,8 @@ def _open(request: HttpRequest) -> tuple[str | None, Callable[[int], bytes]]:
 def _hand_over(received: Received) -> HttpResponse:
     if received.secret_place:
         logger.warning("Tenant %s signs with fallback secret %d.", received.tenant.alias, received.secret_place)
-    accept = ports.accept or guard.accept
-    return _received() if accept(received) is Acceptance.ACCEPTED else _retry_later()
+    acceptance = (ports.accept or guard.accept)(received)
+    return _Acknowledgement(acceptance.after_response) if acceptance.acknowledged else _retry_later()
 
 
 def _reject(request: HttpRequest, event_path: str, rejection: CallbackRejected) -> JsonResponse:
@@ -136,8 +136,24 @@ def _reject(request: HttpRequest, event_path: str, rejection: CallbackRejected) 
     return JsonResponse(rejection.payload, status=rejection.status, headers=rejection.headers)
 
 
-def _received() -> HttpResponse:
-    return HttpResponse(_RECEIVED, content_type="application/json")
+class _Acknowledgement(HttpResponse):
+    """200, and what is to be done once the server has sent it."""
+
+    def __init__(self, after_response: Callable[[], None] | None) -> None:
+        super().__init__(_RECEIVED, content_type="application/json")
+        self._after_response = after_response
+
+    def close(self) -> None:
+        """End the response, then do it."""
+        super().close()
+        after_response, self._after_response = self._after_response, None
+        if after_response is None:
+            return
+        try:
+            after_response()
+        except Exception:
+            # Nobody is left to hear of it, and what was acknowledged is kept.
+            logger.exception("An acknowledged event could not be handed on; the next sweep picks it up.")
 
 
 def _retry_later() -> JsonResponse:

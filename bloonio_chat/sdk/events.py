@@ -262,6 +262,8 @@ def _checked(event: WebhookEvent, path: str, tenant_id: str) -> WebhookEvent:
         raise EventError("event_type_mismatch", "The body's event_type is another than the path's.")
     if event.tenant_id != tenant_id and canonical_tenant_id(event.tenant_id) != tenant_id:
         raise EventError("tenant_mismatch", "The body's tenant_id is another than the one that signed.")
+    if len(path) > LONGEST_ID:
+        raise EventError("id_too_long", f"The event's name is over {LONGEST_ID} characters.")
     extra = event.model_extra
     if extra:
         for name in ("event_id", "id"):

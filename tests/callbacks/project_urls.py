@@ -8,7 +8,7 @@ from django.urls import include, path
 
 
 def plain(request: HttpRequest) -> JsonResponse:
-    return JsonResponse({alias: connections[alias].in_atomic_block for alias in connections})
+    return JsonResponse({alias: connections[alias].in_atomic_block for alias in ("default", "other")})
 
 
 urlpatterns = [path("api/v1/chat-callbacks/", include("bloonio_chat.urls")), path("plain", plain)]

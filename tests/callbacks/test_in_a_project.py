@@ -43,7 +43,7 @@ def test_no_transaction_is_open_while_a_receiver_runs(settings: Any) -> None:
     relay, open_in = Client(), []
 
     def look(event: WebhookEvent, **_: Any) -> None:
-        open_in.append({alias: connections[alias].in_atomic_block for alias in connections})
+        open_in.append({alias: connections[alias].in_atomic_block for alias in ("default", "other")})
 
     signals.message_received.connect(look)
     assert answer(relay.get("/plain")) == {"default": True, "other": True}  # type: ignore[arg-type]  # the test client's

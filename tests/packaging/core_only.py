@@ -16,9 +16,15 @@ import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
-EXTRAS: Final = frozenset({"httpx2", "werkzeug"})
+EXTRAS: Final = frozenset({"celery", "httpx2", "werkzeug"})
 # What is behind an extra without being named like it.
-NEED_AN_EXTRA: Final = ("bloonio_chat.sandbox", "bloonio_chat.sdk.async_client", "example_project.demo")
+NEED_AN_EXTRA: Final = (
+    "bloonio_chat.inbox.tasks",
+    "bloonio_chat.mirror.tasks",
+    "bloonio_chat.sandbox",
+    "bloonio_chat.sdk.async_client",
+    "example_project.demo",
+)
 # Tests that need an extra without importing one, by a part of their id, and why.
 LEFT_OUT: Final = {
     "AsyncChatRelayClient]": "asks for the asynchronous client",
@@ -28,7 +34,7 @@ LEFT_OUT: Final = {
     "test_e003_names_the_extra_of_an_installed_app": "installs the sandbox",
 }
 # What has to be tested even so.
-NEEDED: Final = ("tests/callbacks/", "tests/packaging/")
+NEEDED: Final = ("tests/callbacks/", "tests/inbox/", "tests/packaging/")
 
 
 def pytest_configure(config: pytest.Config) -> None:

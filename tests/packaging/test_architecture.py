@@ -30,9 +30,11 @@ COMES_WITH: Final = {
     "anyio": "httpx2",
     "asgiref": "django",
     "certifi": "requests",
+    "kombu": "celery",
     "markupsafe": "werkzeug",
     "pydantic_core": "pydantic",
     "tomli": "pytest",
+    "typing_extensions": "pydantic",
 }
 
 SAY_NOTHING: Final = {"utils", "util", "helpers", "common", "base", "misc"}
@@ -99,9 +101,9 @@ def test_importing_the_package_loads_nothing() -> None:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("bloonio_chat", ("async", "sandbox")),
-        ("example_project", ("async", "sandbox", "demo")),
-        ("tests", ("async", "sandbox", "demo", "test")),
+        ("bloonio_chat", ("async", "celery", "sandbox")),
+        ("example_project", ("async", "celery", "sandbox", "demo")),
+        ("tests", ("async", "celery", "sandbox", "demo", "test")),
     ],
 )
 def test_every_imported_distribution_is_declared(folder: str, extras: tuple[str, ...]) -> None:

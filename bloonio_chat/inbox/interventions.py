@@ -1,0 +1,60 @@
+"""What people do by hand, in the admin or with the command: have events tried again, or give them up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from django.db import router
+from django.utils.timezone import now
+
+from bloonio_chat.inbox import states
+from bloonio_chat.inbox.clock import DatabaseClock
+from bloonio_chat.inbox.models import InboxEvent
+
+# Hundreds that are retried at once become due one after the other: whatever failed may fail under all of them together.
+RETRIES_PER_SECOND: Final = 10
+_BATCH: Final = 500
+RETRIABLE_STATES: Final = (states.FAILED, states.DEAD)
+BURIABLE_STATES: Final = (states.RECEIVED, states.FAILED)
+
+
+def retry(event_ids: Iterable[int]) -> int:
+    """Make failed and dead events due again, 10 a second, with all their attempts before them; return how many.
+
+    Those whose body was erased stay as they are.
+    """
+    ids, retried = list(event_ids), 0
+    for second, start in enumerate(range(0, len(ids), RETRIES_PER_SECOND)):
+        at_once = ids[start : start + RETRIES_PER_SECOND]
+        retried += _make_due(_events().filter(pk__in=at_once, state__in=RETRIABLE_STATES), second * 1000)
+    return retried
+
+
+def retry_all(state: str, *, event_id: int | None = None) -> int:
+    """Make every event of a state (``failed`` or ``dead``), or that one of them, due now; return how many."""
+    found = _events().filter(state=state)
+    if event_id is not None:
+        return _make_due(found.filter(pk=event_id), 0)
+    retried = 0
+    # In batches, so that no transaction holds up the callbacks.
+    last = 0
+    while ids := list(found.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:_BATCH]):
+        retried += _make_due(found.filter(pk__in=ids), 0)
+        last = ids[-1]
+    return retried
+
+
+def bury(event_ids: Iterable[int]) -> int:
+    """Give events up that nobody is delivering right now, without ``delivery_failed``; return how many."""
+    buriable = _events().filter(pk__in=list(event_ids), state__in=BURIABLE_STATES)
+    return int(buriable.update(state=states.DEAD, due_ms=None, finished_at=now()))
+
+
+def _make_due(events: Any, delay_ms: int) -> int:
+    whole = events.filter(erased_at__isnull=True)
+    return int(whole.update(state=states.FAILED, due_ms=DatabaseClock() + delay_ms, attempts=0, finished_at=None))
+
+
+def _events() -> Any:
+    return InboxEvent.objects.using(router.db_for_write(InboxEvent))

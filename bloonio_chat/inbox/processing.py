@@ -1,0 +1,134 @@
+"""Delivering whatever is due: the one loop behind every runner, the command and the tasks."""
+
+from __future__ import annotations
+
+import logging
+import random as random_module
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from django.db import router
+
+from bloonio_chat.callbacks.ports import Report, ports
+from bloonio_chat.conf import get_config
+from bloonio_chat.inbox import lanes as leasing
+from bloonio_chat.inbox.delivering import deliver, read_due
+from bloonio_chat.inbox.models import InboxEvent
+from bloonio_chat.inbox.outcomes import Outcomes, Tally
+
+logger = logging.getLogger("bloonio_chat.inbox")
+
+# How many lanes a worker leases at once: more while that is quick, fewer once its lanes would wait for each other.
+FIRST_SIZE: Final = 8
+LARGEST_SIZE: Final = 200
+QUICK_SECONDS: Final = 0.5
+LONG_SECONDS: Final = 2.0
+# Bodies of so many events are in memory at once.
+MOST_EVENTS: Final = 200
+# How often to look again where other workers were faster.
+_TRIES: Final = 5
+_PAUSE_SECONDS: Final = 0.05
+# How many marked objects the mirror fetches after a round of deliveries.
+_HYDRATIONS: Final = 50
+
+
+def process(
+    *,
+    lanes: Sequence[str] | None = None,
+    event_id: int | None = None,
+    limit: int | None = None,
+    seconds: float | None = None,
+    older_than_ms: int = 0,
+    stop: Callable[[], bool] = lambda: False,
+    report: Report | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
+    random: Callable[[], float] = random_module.random,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Tally:
+    """Deliver what is due, until there is no more, and return how many events came out how.
+
+    ``lanes``: only there. ``event_id``: only that one, of the one lane that is given. ``limit``: at most so many
+    events. ``seconds``: begin nothing new after so long. ``older_than_ms``: leave out what became due only just now.
+    ``stop`` is asked between two events. Raises what the database raises; what receivers raise is in the ledger and in
+    the log.
+    """
+    using = router.db_for_write(InboxEvent)
+    app = get_config().app
+    started, tally, size, tries = monotonic(), Tally(), FIRST_SIZE, 0
+    recent: set[str] = set()
+    elsewhere: set[str] = set()
+
+    def is_over() -> bool:
+        return stop() or (seconds is not None and monotonic() - started >= seconds)
+
+    def is_enough(since: float) -> bool:
+        return is_over() or monotonic() - since >= LONG_SECONDS
+
+    while not is_over():
+        room = MOST_EVENTS if limit is None else min(MOST_EVENTS, limit - tally.total)
+        if room <= 0:
+            break
+        if lanes is not None:
+            wanted = leasing.have_due(using, set(lanes) - elsewhere)[:size]
+        else:
+            # Whoever came for what was kept meanwhile found the lanes held, and left it to us: it may be too young.
+            wanted = leasing.have_due(using, recent if older_than_ms else ())[:size]
+            wanted = wanted or leasing.find_due(using, limit=min(size, room), older_than_ms=older_than_ms)
+        if not wanted:
+            break
+        began = monotonic()
+        lease = leasing.take(using, wanted, seconds=app.inbox_lease_seconds)
+        recent = set(lease.lanes)
+        if lanes is not None:
+            # Another worker has them, and looks again after it let go.
+            elsewhere.update(set(wanted) - recent)
+        done = Tally()
+        try:
+            if lease.lanes:
+                outcomes = Outcomes(
+                    lease, max_attempts=app.inbox_max_attempts, monotonic=monotonic, random=random, sleep=sleep
+                )
+                done = outcomes.tally
+                # Batch after batch in the lanes that are held, since to lease others costs as much as to deliver.
+                while True:
+                    deliveries = read_due(lease, limit=room, event_id=event_id)
+                    deliver(
+                        deliveries,
+                        lease,
+                        outcomes,
+                        max_attempts=app.inbox_max_attempts,
+                        is_enough=lambda began=began: is_enough(began),  # type: ignore[misc]  # bound now
+                    )
+                    if len(deliveries) < room or limit is not None or is_enough(began):
+                        break
+        finally:
+            lease.release(set(lease.lanes))
+            tally.add(done)
+            if report is not None and done.total:
+                report.advance(done.total)
+        if done.total:
+            tries = 0
+        elif tries >= _TRIES or event_id is not None:
+            break
+        elif recent or lanes is None:
+            tries += 1
+            sleep(_PAUSE_SECONDS * random())
+        took = monotonic() - began
+        if took < QUICK_SECONDS:
+            size = min(LARGEST_SIZE, size * 2)
+        elif took > LONG_SECONDS:
+            size = max(1, size // 2)
+    _hydrate(is_over)
+    return tally
+
+
+def _hydrate(is_over: Callable[[], bool]) -> None:
+    """Have the mirror fetch some of what deliveries marked."""
+    if ports.hydrate is None or is_over():
+        return
+    try:
+        ports.hydrate(_HYDRATIONS, stop=is_over)
+    except Exception:
+        # It is marked still, and the mirror's own tasks come round again.
+        logger.exception("The mirror could not fetch what was marked.")
