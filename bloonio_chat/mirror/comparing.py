@@ -1,0 +1,78 @@
+"""Which columns of a row differ from the relay's object. Written apart from the folding, whose work it checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Any, Final
+
+from bloonio_chat.mirror.models import Conversation, Message, MirrorModel, Ticket
+from bloonio_chat.sdk import types
+from bloonio_chat.sdk.events import LONGEST_ID
+
+Thing = types.Conversation | types.Message | types.Ticket
+
+_TIMES: Final = ("created_at", "updated_at")
+# The fields that both sides call the same.
+_COLUMNS: Final[dict[type[MirrorModel], tuple[str, ...]]] = {
+    Conversation: (
+        "visitor_user_id",
+        "visitor_display_name",
+        "locale",
+        "channel",
+        "status",
+        "metadata",
+        *_TIMES,
+        "last_message_at",
+        "closed_at",
+    ),
+    Message: ("role", "content", "attachments", "citations", "confidence", "created_at"),
+    Ticket: (
+        "ticket_number",
+        "user_id",
+        "subject",
+        "description",
+        "priority",
+        "status",
+        "assignee_user_id",
+        "sla_due_at",
+        "tags",
+        "escalation_id",
+        *_TIMES,
+        "resolved_at",
+        "closed_at",
+    ),
+}
+
+
+def differences(row: MirrorModel, thing: Thing) -> list[str]:
+    """Return the names of the columns in which a row differs from the relay's object, which has the same id.
+
+    A ticket's or message's row needs its ``conversation``.
+    """
+    model = type(row)
+    found = [name for name in _COLUMNS[model] if getattr(row, name) != _expected(row, name, getattr(thing, name))]
+    if row.extra != (thing.model_extra or {}):
+        found.append("extra")
+    if not isinstance(row, Conversation) and _conversation_of(row) != (getattr(thing, "conversation_id", None) or ""):
+        found.append("conversation_id")
+    return found
+
+
+def _expected(row: MirrorModel, name: str, value: Any) -> Any:
+    """Return what the column holds if it holds the relay's value: texts are never null, and no longer than it."""
+    column: Any = row._meta.get_field(name)
+    if isinstance(value, Enum):
+        value = str(value.value)
+    if value is None and not column.null:
+        return column.get_default()
+    if isinstance(value, str) and getattr(column, "max_length", None) is not None:
+        return value[:LONGEST_ID]
+    if isinstance(value, Iterable) and not isinstance(value, (str, dict)):
+        return [item.model_dump(mode="json") if isinstance(item, types.RelayObject) else item for item in value]
+    return value
+
+
+def _conversation_of(row: MirrorModel) -> str:
+    conversation = getattr(row, "conversation", None)
+    return "" if conversation is None else str(conversation.relay_id)

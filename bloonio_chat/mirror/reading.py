@@ -1,0 +1,283 @@
+"""Reading all that one tenant's relay lists into the mirror: the work of ``bloonio_sync``.
+
+What a list shows to be as it was is passed over: a conversation that has not changed costs no call of its own. Lists
+shift while they are read; so pages overlap, and the beginning is read once more at the end. What is read twice, or was
+read by a run that was killed, ends in the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from typing import Any, Final
+
+from django.db import router
+
+from bloonio_chat.conf import get_config
+from bloonio_chat.mirror import checkpoints, rates
+from bloonio_chat.mirror.comparing import differences
+from bloonio_chat.mirror.fetching import MESSAGES, bundle, fetch_messages
+from bloonio_chat.mirror.folding import Fetched
+from bloonio_chat.mirror.hydration import drain
+from bloonio_chat.mirror.marks import count_marked
+from bloonio_chat.mirror.models import FROM_SYNC, Conversation, HydratedModel, Mark, Message, SyncCheckpoint, Ticket
+from bloonio_chat.mirror.pacing import PacedCaller, Page, StoppedError
+from bloonio_chat.mirror.projection import merge
+from bloonio_chat.mirror.scope import Thing, changed_at, left_out
+from bloonio_chat.mirror.walking import OVERLAP, Walk
+from bloonio_chat.sdk import operations, types
+from bloonio_chat.sdk.errors import ChatRelayError, ChatRelayNotFoundError, ChatRelayRateLimitError
+from bloonio_chat.sdk.operations import LARGEST_LIMIT, Operation
+
+CONVERSATIONS: Final = "conversations"
+TICKETS: Final = "tickets"
+
+# A row that was marked so long before a list was asked for is in the list as it was marked for, whatever the clocks of
+# two machines say; one that was marked later is fetched by itself.
+_SKEW: Final = timedelta(seconds=60)
+_ROWS_AT_ONCE: Final = 50
+# How far the beginning of a list is read once more, at the most.
+_MOST_HEAD_PAGES: Final = 5
+
+_LISTS: Final[dict[str, Callable[..., Operation[Any]]]] = {
+    CONVERSATIONS: operations.list_conversations,
+    TICKETS: operations.list_tickets,
+}
+_MODELS: Final[dict[str, type[HydratedModel]]] = {CONVERSATIONS: Conversation, TICKETS: Ticket}
+
+
+@dataclass
+class Counts:
+    """What a sync has done.
+
+    ``conversations``, ``messages`` and ``tickets`` were read, ``changed`` of them were new here or not as they are;
+    ``hydrated`` rows were fetched since events had marked them, and so many are ``waiting`` for that still.
+    """
+
+    conversations: int = 0
+    messages: int = 0
+    tickets: int = 0
+    changed: int = 0
+    hydrated: int = 0
+    waiting: int = 0
+
+
+@dataclass
+class Reading:
+    """One tenant's relay being read; ``since`` leaves out what has not changed since then."""
+
+    caller: PacedCaller
+    counts: Counts
+    since: datetime | None = None
+    dry_run: bool = False
+    _is_restart: bool = False
+
+    @property
+    def tenant(self) -> str:
+        """The tenant's alias."""
+        return self.caller.tenant
+
+    def total(self) -> int | None:
+        """Return how many objects the relay lists; ``None`` where it does not say, or not at once."""
+        impatient = replace(self.caller, patience=1)
+        total = 0
+        for resource in _LISTS:
+            try:
+                its = impatient.page(_LISTS[resource](limit=1)).total
+            except ChatRelayNotFoundError:
+                its = 0
+            except ChatRelayError:
+                its = None
+            if its is None:
+                return None
+            total += its
+        return total
+
+    def read_lists(self, *, restart: bool) -> None:
+        """Read all lists, from where a run that was killed has left them.
+
+        ``restart``: from the beginning, and also the messages of conversations that seem to be as they were.
+        Raises ``ChatRelayError`` where the relay does not answer in spite of all patience, and ``StoppedError``.
+        """
+        found: dict[str, SyncCheckpoint] = {}
+        if not self.dry_run:
+            found = checkpoints.open_run(self.tenant, list(_LISTS), since=self.since, now=self._now(), restart=restart)
+        self._is_restart = restart or any(checkpoint.is_restart for checkpoint in found.values())
+        for resource in _LISTS:
+            checkpoint = found.get(resource)
+            walk = Walk() if checkpoint is None else Walk.at(checkpoint.position)
+            # What a run that was killed has read counts as done.
+            self._advance(walk.read)
+            if checkpoint is None or checkpoint.finished_at is None:
+                self._walk(resource, walk, checkpoint)
+
+    def drain_marked(self, *, is_all: bool) -> None:
+        """Fetch what is marked until nothing is due; raises like :meth:`read_lists`.
+
+        ``is_all``: there is nothing else to do, so that this is what shows how far the work is.
+        """
+        pacing, failures = self.caller.pacing, 0
+        while True:
+            drained = drain(
+                self.tenant,
+                limit=_ROWS_AT_ONCE,
+                despite_pause=True,
+                stop=pacing.stop,
+                clock=pacing.clock,
+                random=pacing.random,
+            )
+            self.counts.hydrated += drained.fetched
+            pacing.report.advance(drained.fetched if is_all else 0)
+            if pacing.stop():
+                raise StoppedError
+            if drained.fetched:
+                failures = 0
+            if drained.wait_ms:
+                pacing.wait(drained.wait_ms / 1000, f"the calls of tenant {self.tenant} are used up")
+            elif isinstance(drained.error, ChatRelayRateLimitError):
+                continue
+            elif drained.error is not None:
+                failures += 1
+                self.caller.be_patient(drained.error, failures)
+            elif not drained.fetched and not drained.failed:
+                break
+        self.count_waiting()
+
+    def count_waiting(self) -> None:
+        """Count what is marked."""
+        self.counts.waiting += count_marked(self.tenant)
+
+    # ---- lists -------------------------------------------------------------------------------------------------
+
+    def _walk(self, resource: str, walk: Walk, checkpoint: SyncCheckpoint | None) -> None:
+        while not walk.is_done:
+            began_at = self._now()
+            page = self._page(resource, walk.offset)
+            if page is None:
+                self.caller.pacing.report.line(f"The relay of tenant {self.tenant} lists no {resource}.")
+                walk.is_done = True
+            else:
+                self._take(resource, [each for each in page.items if each.id not in walk.tail], began_at)
+                walk.take([each.id for each in page.items])
+                if walk.is_done and not self.dry_run:
+                    self._read_head(resource, walk)
+            if checkpoint is not None:
+                checkpoints.reach(checkpoint, walk, now=self._now())
+
+    def _read_head(self, resource: str, walk: Walk) -> None:
+        """Read the beginning again, as far as anything has changed: what moved there passed us by."""
+        offset = 0
+        for _ in range(_MOST_HEAD_PAGES):
+            began_at = self._now()
+            page = None if walk.offset <= walk.full else self._page(resource, offset)
+            if page is None or not page.items or not self._take(resource, page.items, began_at, is_head=True):
+                return
+            offset += len(page.items) - min(OVERLAP, len(page.items) // 2)
+
+    def _page(self, resource: str, offset: int) -> Page[Any] | None:
+        try:
+            return self.caller.page(_LISTS[resource](limit=LARGEST_LIMIT, offset=offset))
+        except ChatRelayNotFoundError:
+            return None
+
+    def _take(self, resource: str, things: Collection[Any], began_at: datetime, *, is_head: bool = False) -> int:
+        """Bring the mirror up to date with what a page shows; return how many were not."""
+        before = self.counts.changed
+        rows = self._rows(_MODELS[resource], things)
+        unwanted = left_out(self.tenant, things, rows, now=self._now())
+        wanted = [
+            thing
+            for thing in sorted(things, key=lambda each: str(each.id))
+            if thing.id not in unwanted and (self.since is None or changed_at(thing) >= self.since)
+        ]
+        # What is read once more was counted before.
+        each = 0 if is_head else 1
+        if resource == CONVERSATIONS:
+            for thing in wanted:
+                self._take_conversation(thing, rows.get(thing.id), began_at)
+                self.counts.conversations += each
+                self._advance(each)
+        else:
+            self._take_tickets(wanted, rows, began_at)
+            self.counts.tickets += each * len(wanted)
+            self._advance(each * len(wanted))
+        self._advance(each * (len(things) - len(wanted)))
+        return self.counts.changed - before
+
+    def _advance(self, count: int) -> None:
+        if self.caller.pacing.stop():
+            raise StoppedError
+        if count:
+            self.caller.pacing.report.advance(count)
+
+    def _take_conversation(self, thing: types.Conversation, row: Conversation | None, began_at: datetime) -> None:
+        mark = _settled_mark(row, began_at)
+        is_behind = row is None or _is_behind(row, thing)
+        messages = None
+        if self._wants_messages(thing, row, mark):
+            messages = fetch_messages(self.caller, thing.id)
+            if messages is None:
+                rates.note_missing(self.tenant, MESSAGES, now_ms=self.caller.pacing.now_ms())
+            else:
+                rates.note_success(self.tenant, MESSAGES)
+                self.counts.messages += len(messages.listed)
+                self.counts.changed += self._count_changed(messages.listed)
+        self.counts.changed += is_behind
+        if (is_behind or messages is not None or mark is not None) and not self.dry_run:
+            merge(bundle(self.tenant, thing, messages, began_at=began_at, mark=mark, source=FROM_SYNC))
+
+    def _wants_messages(self, thing: types.Conversation, row: Conversation | None, mark: Mark | None) -> bool:
+        if not get_config().app.mirror_messages:
+            return False
+        as_of = None if row is None or mark is not None else row.messages_as_of
+        if as_of is not None and as_of >= changed_at(thing) and not self._is_restart:
+            return False
+        return MESSAGES not in rates.missing_routes(self.tenant, now_ms=self.caller.pacing.now_ms())
+
+    def _count_changed(self, listed: Iterable[types.Message]) -> int:
+        by_id = {each.id: each for each in listed}
+        rows = Message.objects.using(router.db_for_write(Message)).select_related("conversation")
+        equal = [
+            row
+            for row in rows.filter(tenant=self.tenant, relay_id__in=list(by_id))
+            if row.fetched_at is not None and not differences(row, by_id[row.relay_id])
+        ]
+        return len(by_id) - len(equal)
+
+    def _take_tickets(self, things: Collection[types.Ticket], rows: Mapping[str, Ticket], began_at: datetime) -> None:
+        batch = []
+        for thing in things:
+            row = rows.get(thing.id)
+            mark = _settled_mark(row, began_at)
+            is_behind = row is None or _is_behind(row, thing)
+            self.counts.changed += is_behind
+            if is_behind or mark is not None:
+                batch.append(Fetched(self.tenant, thing, began_at, FROM_SYNC, mark))
+        if not self.dry_run:
+            merge(batch)
+
+    # ---- rows --------------------------------------------------------------------------------------------------
+
+    def _rows(self, model: type[Any], things: Collection[Thing]) -> dict[str, Any]:
+        rows = model.objects.using(router.db_for_write(model))
+        if model is Ticket:
+            rows = rows.select_related("conversation")
+        found = rows.filter(tenant=self.tenant, relay_id__in=[thing.id for thing in things])
+        return {row.relay_id: row for row in found}
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self.caller.pacing.clock(), timezone.utc)
+
+
+def _settled_mark(row: HydratedModel | None, began_at: datetime) -> Mark | None:
+    """Return a row's mark, if what it was marked for is surely in a list that was asked for then."""
+    is_settled = row is not None and row.marked_at is not None and row.marked_at < began_at - _SKEW
+    return row.mark if row is not None and is_settled else None
+
+
+def _is_behind(row: Conversation | Ticket, thing: Thing) -> bool:
+    """Return whether the row lacks what a list shows, and not the other way round."""
+    if row.fetched_at is None:
+        return True
+    return row.updated_at <= thing.updated_at and bool(differences(row, thing))

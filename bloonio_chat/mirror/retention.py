@@ -1,0 +1,124 @@
+"""What ``bloonio_prune`` does here: conversations that nothing has happened in for long are deleted, with everything.
+
+A sync passes over what is past its time, so that it does not bring back what was pruned; an event does, since then
+something has happened.
+"""
+
+from __future__ import annotations
+
+import random as random_module
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.db import router, transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from bloonio_chat.callbacks.ports import Report
+from bloonio_chat.conf import get_config
+from bloonio_chat.mirror.contention import retrying
+from bloonio_chat.mirror.models import Conversation, HydratedModel, Message, Ticket
+from bloonio_chat.mirror.times import aware_now
+from bloonio_chat.mirror.writable import writable
+
+_BATCH: Final = 100
+
+
+def oldest_kept(now: datetime) -> datetime | None:
+    """Return the time since which something must have happened in what is kept; ``None``: everything is kept."""
+    days = get_config().app.mirror_retention_days
+    return None if days is None else now - timedelta(days=days)
+
+
+def prune(
+    dry_run: bool,
+    report: Report,
+    *,
+    now: Callable[[], datetime] = aware_now,
+    sleep: Callable[[float], None] = time.sleep,
+    random: Callable[[], float] = random_module.random,
+) -> Mapping[str, int]:
+    """Delete what is past ``MIRROR_RETENTION_DAYS``, and return how many of what.
+
+    ``deleted_conversations``: nothing has happened since, neither there nor in one of its tickets; open or closed,
+    with ``deleted_messages`` and ``deleted_tickets``, of which some belong to no conversation. What hangs on these
+    rows by a foreign key goes with them, as its ``on_delete`` says. Nothing is changed if ``dry_run``. Raises what the
+    database raises; what was done until then is done.
+    """
+    limit = oldest_kept(now())
+    if limit is None:
+        report.line("BLOONIO_CHAT_MIRROR_RETENTION_DAYS is not set: the mirror keeps everything.")
+        return {}
+    using = router.db_for_write(Conversation)
+    counted = {"deleted_conversations": 0, "deleted_messages": 0, "deleted_tickets": 0}
+    report.total(None)
+    for model, past in ((Conversation, past_conversations(using, limit)), (Ticket, _past_alone(using, limit))):
+        for ids in _batches(past):
+            if dry_run:
+                done = _count(using, model, ids)
+            else:
+                done = retrying(
+                    lambda ids=ids, past=past, model=model: _delete(using, model, past, ids),  # type: ignore[misc]  # bound now
+                    using=using,
+                    sleep=sleep,
+                    random=random,
+                )
+            for name, count in done.items():
+                counted[name] += count
+            report.advance(sum(done.values()))
+    return counted
+
+
+def past_conversations(using: str, limit: datetime) -> QuerySet[Any]:
+    """Return conversations in which nothing has happened since, as far as is known."""
+    newer = Ticket.objects.using(using).filter(Q(updated_at__gte=limit) | Q(marked_at__gte=limit))
+    rows: QuerySet[Any] = (
+        _quiet(Conversation, using, limit)
+        .exclude(last_message_at__gte=limit)
+        .filter(~Exists(newer.filter(conversation=OuterRef("pk"))))
+    )
+    return rows
+
+
+def _past_alone(using: str, limit: datetime) -> QuerySet[Any]:
+    rows: QuerySet[Any] = _quiet(Ticket, using, limit).filter(conversation=None)
+    return rows
+
+
+def _quiet(model: type[HydratedModel], using: str, limit: datetime) -> QuerySet[Any]:
+    """Return rows that have not changed since, nor were told of: what a mark is for is not known here yet."""
+    rows = model._default_manager.using(using).filter(updated_at__lt=limit)
+    found: QuerySet[Any] = rows.exclude(marked_at__gte=limit)
+    return found
+
+
+def _batches(past: QuerySet[Any]) -> Iterator[list[int]]:
+    """Yield ids in the order of the index on ``updated_at``, so that no row is looked at twice."""
+    after = Q()
+    while rows := list(past.filter(after).order_by("updated_at", "pk").values_list("updated_at", "pk")[:_BATCH]):
+        yield [pk for _, pk in rows]
+        time, last = rows[-1]
+        after = Q(updated_at__gt=time) | Q(updated_at=time, pk__gt=last)
+
+
+def _count(using: str, model: type[HydratedModel], ids: list[int]) -> dict[str, int]:
+    if model is Ticket:
+        return {"deleted_tickets": len(ids)}
+    return {
+        "deleted_conversations": len(ids),
+        "deleted_messages": Message.objects.using(using).filter(conversation__in=ids).count(),
+        "deleted_tickets": Ticket.objects.using(using).filter(conversation__in=ids).count(),
+    }
+
+
+def _delete(using: str, model: type[HydratedModel], past: QuerySet[Any], ids: list[int]) -> dict[str, int]:
+    with writable(), transaction.atomic(using=using):
+        # Locked, and looked at once more: something may just have happened.
+        rows = past.filter(pk__in=ids).select_for_update().order_by("tenant", "relay_id")
+        still = list(rows.values_list("pk", flat=True))
+        done = _count(using, model, still)
+        if model is Conversation:
+            Ticket.objects.using(using).filter(conversation__in=still).delete()
+        model._default_manager.using(using).filter(pk__in=still).delete()
+    return done

@@ -1,0 +1,496 @@
+"""``bloonio_sync``: everything that the relay lists, once and no more often than it changes, whatever comes between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from bloonio_chat import mirror
+from bloonio_chat.mirror import pacing, reading
+from bloonio_chat.mirror.models import Conversation, Message, RelayPace, SyncCheckpoint, Ticket
+from bloonio_chat.mirror.pacing import PacedCaller
+from bloonio_chat.mirror.sync import sync
+from bloonio_chat.sandbox import SandboxRelay
+from bloonio_chat.sdk.errors import ChatRelayConfigurationError, ChatRelayError, ChatRelayForbiddenError
+from tests.mirror.at_relay import Lines, Time, asked, configure, escalated, tell
+from tests.mirror.equality import differing
+from tests.secrets import OTHER_SECRET, OTHER_TENANT_ID
+
+pytestmark = [
+    pytest.mark.django_db(databases="__all__"),
+    pytest.mark.usefixtures("database", "many_calls", "short_pages"),
+]
+
+OPTIONS = {"tenant": None, "since": None, "marked": False, "restart": False, "dry_run": False}
+PAGE = 4
+
+
+@pytest.fixture
+def short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few objects make many pages."""
+    monkeypatch.setattr(reading, "LARGEST_LIMIT", PAGE)
+
+
+@pytest.fixture
+def run(its_time: Time) -> Callable[..., dict[str, int]]:
+    def run(report: Lines | None = None, *, stop: Callable[[], bool] = lambda: False, **options: Any) -> dict[str, int]:
+        return dict(sync({**OPTIONS, **options}, report or Lines(), stop=stop, clock=its_time, sleep=its_time.sleep))
+
+    return run
+
+
+def filled(relay: SandboxRelay, count: int = 9) -> None:
+    """Conversations with two messages each; every third has a ticket, and an operator."""
+    relay.ingest("Deliveries", "A parcel takes two days to be delivered.")
+    for number in range(count):
+        conversation = relay.open_conversation(f"v{number}", visitor_display_name=f"Visitor {number}", locale="en")
+        relay.say(conversation.id, "How long does a parcel take to be delivered?")
+        if number % 3 == 0:
+            relay.escalate(conversation.id)
+            relay.claim(conversation.id)
+
+
+# ---- reading ------------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_mirror_is_filled_and_the_next_sync_finds_nothing_to_do(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]]
+) -> None:
+    filled(relay)
+    report = Lines()
+    counts = run(report)
+    assert differing(relay, operators=False) == []
+    read = {"conversations": 9, "messages": len(relay.messages), "tickets": len(relay.tickets)}
+    assert counts == {**read, "changed": sum(read.values()), "hydrated": 0, "waiting": 0}
+    assert report.totals == [9 + len(relay.tickets)]
+    assert report.done == report.totals[0]
+    assert asked(relay)["list_messages"] == 9
+
+    before = asked(relay)
+    again = run()
+    assert again == {**read, "messages": 0, "changed": 0, "hydrated": 0, "waiting": 0}
+    assert asked(relay)["list_messages"] == before["list_messages"]
+    assert "fetch_conversation" not in before
+
+
+def test_what_has_changed_since_is_read_and_nothing_else(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]]
+) -> None:
+    filled(relay)
+    run()
+    conversation = list(relay.conversations.values())[4]
+    relay.say(conversation.id, "And how long is a parcel delivered on foot?")
+    ticket = next(iter(relay.tickets.values()))
+    relay.resolve(str(ticket.conversation_id))
+    calls = len(relay.calls)
+    counts = run()
+    assert differing(relay, operators=False) == []
+    # Two conversations, a message and what the bot said to it, and a ticket.
+    assert counts["changed"] == 5
+    assert [call.operation for call in relay.calls[calls:]].count("list_messages") == 2
+
+
+def test_memory_does_not_grow_with_the_lists(relay: SandboxRelay, run: Callable[..., dict[str, int]]) -> None:
+    filled(relay)
+    run()
+    positions = SyncCheckpoint.objects.values_list("position", flat=True)
+    assert all(len(position["tail"]) <= PAGE for position in positions)
+
+
+def test_since_leaves_out_what_has_not_changed(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], settings: Any
+) -> None:
+    filled(relay, 3)
+    for conversation in relay.conversations.values():
+        conversation.updated_at = conversation.last_message_at = datetime(2026, 1, 2, 12, tzinfo=timezone.utc)
+    newest = list(relay.conversations.values())[-1]
+    newest.updated_at = datetime(2026, 1, 3, 12, tzinfo=timezone.utc)
+    for ticket in relay.tickets.values():
+        ticket.updated_at = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    counts = run(since="2026-01-03")
+    assert (counts["conversations"], counts["tickets"]) == (1, 0)
+    assert Conversation.objects.get().relay_id == newest.id
+    # Another run that is to read everything does not go on with this one.
+    assert run()["conversations"] == 3
+
+
+@pytest.mark.parametrize("since", ["yesterday", "2026-02-31", ""])
+def test_a_time_that_is_none_is_said(relay: SandboxRelay, run: Callable[..., dict[str, int]], since: str) -> None:
+    with pytest.raises(ValueError, match="--since"):
+        run(since=since)
+
+
+def test_options_that_contradict_each_other_are_refused(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]]
+) -> None:
+    with pytest.raises(ValueError, match="--marked"):
+        run(marked=True, restart=True)
+    with pytest.raises(ChatRelayConfigurationError):
+        run(tenant="nobody")
+
+
+def test_a_dry_run_counts_and_writes_nothing(relay: SandboxRelay, run: Callable[..., dict[str, int]]) -> None:
+    filled(relay, 7)
+    counts = run(dry_run=True)
+    assert counts["changed"] == 7 + len(relay.messages) + len(relay.tickets)
+    for model in (Conversation, Message, Ticket, SyncCheckpoint):
+        assert not model._default_manager.exists()
+    assert run()["changed"] == counts["changed"]
+    assert run(dry_run=True)["changed"] == 0
+
+
+def test_without_mirror_messages_none_are_read(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], settings: Any
+) -> None:
+    settings.BLOONIO_CHAT_MIRROR_MESSAGES = False
+    filled(relay, 3)
+    run()
+    assert not Message.objects.exists()
+    assert "list_messages" not in asked(relay)
+    # Once they are wanted, they come.
+    settings.BLOONIO_CHAT_MIRROR_MESSAGES = True
+    run()
+    assert differing(relay, operators=False) == []
+
+
+# ---- marks --------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_marked_just_now_is_fetched_by_itself(relay: SandboxRelay, run: Callable[..., dict[str, int]]) -> None:
+    filled(relay, 3)
+    for conversation in relay.conversations.values():
+        tell(relay, "conversation-started", conversation)
+    its_time_ago = Conversation.objects.get(relay_id=next(iter(relay.conversations)))
+    assert its_time_ago.marked_at is not None
+    assert run()["hydrated"] == 3
+    assert differing(relay, operators=False) == []
+
+
+def test_what_was_marked_long_before_is_in_the_list(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], its_time: Time
+) -> None:
+    filled(relay, 3)
+    for conversation in relay.conversations.values():
+        tell(relay, "conversation-started", conversation)
+    for ticket in relay.tickets.values():
+        tell(relay, "ticket-created", ticket)
+    its_time.now += 120
+    assert run()["hydrated"] == 0
+    assert not {"fetch_conversation", "fetch_ticket"} & asked(relay).keys()
+    assert differing(relay, operators=False) == []
+
+
+def test_what_a_list_shows_after_all_does_not_wait_any_more(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], its_time: Time
+) -> None:
+    filled(relay, 1)
+    [conversation] = relay.conversations.values()
+    tell(relay, "conversation-started", conversation)
+    with mirror.writable():
+        Conversation.objects.update(fetch_tries=5, fetch_after_ms=int((its_time() + 86_400) * 1000))
+    run()
+    row = Conversation.objects.get()
+    assert (row.fetch_tries, row.fetch_after_ms, row.marked_at) == (0, 0, None)
+
+
+def test_only_what_is_marked(relay: SandboxRelay, run: Callable[..., dict[str, int]]) -> None:
+    filled(relay, 3)
+    tell(relay, "conversation-started", next(iter(relay.conversations.values())))
+    report = Lines()
+    assert run(report, marked=True)["hydrated"] == 1
+    assert (report.totals, report.done) == ([1], 1)
+    assert Conversation.objects.count() == 1
+    assert "list_conversations" not in asked(relay)
+
+
+def test_marked_and_dry_only_counts(relay: SandboxRelay, run: Callable[..., dict[str, int]]) -> None:
+    filled(relay, 3)
+    tell(relay, "conversation-started", next(iter(relay.conversations.values())))
+    assert run(marked=True, dry_run=True)["waiting"] == 1
+    assert relay.calls == []
+
+
+def test_a_relay_without_lists_still_has_its_marked_objects_fetched(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], settings: Any
+) -> None:
+    with SandboxRelay(rate_limit_per_min=None, missing_operations=["list_conversations", "list_tickets"]) as old:
+        configure(settings, old)
+        filled(old, 3)
+        for conversation in old.conversations.values():
+            tell(old, "conversation-started", conversation)
+        for ticket in old.tickets.values():
+            tell(old, "ticket-created", ticket)
+        report = Lines()
+        run(report)
+        assert differing(old, operators=False) == []
+        assert [line for line in report.lines if "lists no" in line] == [
+            "The relay of tenant default lists no conversations.",
+            "The relay of tenant default lists no tickets.",
+        ]
+
+
+# ---- lists that shift ---------------------------------------------------------------------------------------------
+
+
+def between_pages(monkeypatch: pytest.MonkeyPatch, happens: Callable[[int], None]) -> None:
+    """Let something happen before each page but the first, with the page's number."""
+    original, pages = PacedCaller.page, [0]
+
+    def page(self: PacedCaller, operation: Any) -> Any:
+        pages[0] += 1
+        happens(pages[0])
+        return original(self, operation)
+
+    monkeypatch.setattr(PacedCaller, "page", page)
+
+
+def test_what_is_put_in_while_we_read_is_read_too(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(relay)
+
+    def open_another(number: int) -> None:
+        if number % 2 == 0 and number < 8:
+            relay.open_conversation(f"late {number}")
+
+    between_pages(monkeypatch, open_another)
+    run()
+    assert len(relay.conversations) == 12
+    assert differing(relay, operators=False) == []
+
+
+def test_what_is_taken_out_while_we_read_hides_nothing(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(30):
+        relay.open_conversation(f"v{number}")
+    stays = set(list(relay.conversations)[:-6])
+
+    def take_out_the_first(number: int) -> None:
+        # The relay lists the newest first. The first two pages are for the totals.
+        if number in (4, 6):
+            for conversation_id in list(relay.conversations)[-3:]:
+                del relay._state.conversations[conversation_id]
+
+    between_pages(monkeypatch, take_out_the_first)
+    run()
+    assert set(relay.conversations) == stays
+    assert set(Conversation.objects.values_list("relay_id", flat=True)) >= stays
+
+
+def test_what_moves_to_the_front_behind_us_is_read_at_the_end(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(30):
+        relay.open_conversation(f"v{number}")
+    oldest = next(iter(relay.conversations))
+
+    def move(number: int) -> None:
+        # A relay that lists what has changed last first.
+        if number == 5:
+            state = relay._state
+            state.conversations[oldest] = state.conversations.pop(oldest)
+
+    between_pages(monkeypatch, move)
+    run()
+    assert differing(relay, operators=False) == []
+
+
+def test_a_relay_that_ignores_the_offset_does_not_keep_us_for_ever(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(relay)
+    listing = reading._LISTS["conversations"]
+    monkeypatch.setitem(reading._LISTS, "conversations", lambda *, limit, offset=0: listing(limit=limit))
+    run()
+    assert Conversation.objects.exclude(fetched_at=None).count() >= PAGE
+    assert asked(relay)["list_conversations"] < 12
+
+
+# ---- ends and beginnings ------------------------------------------------------------------------------------------
+
+
+class KilledError(BaseException):
+    """As sudden as a signal."""
+
+
+def test_a_run_that_was_killed_is_gone_on_with(relay: SandboxRelay, run: Callable[..., dict[str, int]]) -> None:
+    filled(relay)
+
+    class Deadly(Lines):
+        def advance(self, count: int = 1) -> None:
+            super().advance(count)
+            if self.done >= 6:
+                raise KilledError
+
+    with pytest.raises(KilledError):
+        run(Deadly())
+    calls = len(relay.calls)
+    assert 0 < Conversation.objects.count() < 9
+    read_before = set(Message.objects.values_list("conversation__relay_id", flat=True))
+    report = Lines()
+    run(report)
+    assert differing(relay, operators=False) == []
+    # Nothing is asked for twice but the page on which it was killed.
+    read_after = [call.operation for call in relay.calls[calls:]].count("list_messages")
+    assert read_after == 9 - len(read_before)
+    assert report.done == report.totals[0]
+    assert not SyncCheckpoint.objects.filter(finished_at=None).exists()
+
+
+def test_a_run_that_was_killed_among_the_tickets_reads_no_conversation_again(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]]
+) -> None:
+    filled(relay)
+    relay.faults.calls.set("server_error", probability=1.0, only="list_tickets")
+    with pytest.raises(ChatRelayError):
+        run()
+    relay.faults.clear()
+    calls = len(relay.calls)
+    run()
+    # One for the total.
+    assert [call.operation for call in relay.calls[calls:]].count("list_conversations") == 1
+    assert differing(relay, operators=False) == []
+
+
+@pytest.mark.parametrize("restart", [True, False])
+def test_a_run_of_yesterday_or_a_restart_begins_anew(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], its_time: Time, restart: bool
+) -> None:
+    filled(relay)
+    calls = iter(range(10**6))
+    run(stop=lambda: next(calls) > 8)
+    assert SyncCheckpoint.objects.filter(finished_at=None).exists()
+    if not restart:
+        its_time.now += 25 * 3600
+    assert run(restart=restart)["conversations"] == 9
+
+
+def test_a_restart_reads_all_messages_again_also_when_it_is_killed(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]]
+) -> None:
+    filled(relay)
+    run()
+    calls = iter(range(10**6))
+    first = run(restart=True, stop=lambda: next(calls) > 8)
+    second = run()
+    assert 0 < first["messages"] < len(relay.messages)
+    assert first["messages"] + second["messages"] >= len(relay.messages)
+    assert run()["messages"] == 0
+
+
+def test_a_stop_is_obeyed_and_said(relay: SandboxRelay, run: Callable[..., dict[str, int]]) -> None:
+    filled(relay)
+    report, calls = Lines(), iter(range(10**6))
+    counts = run(report, stop=lambda: next(calls) > 8)
+    assert 0 < counts["conversations"] < 9
+    assert "goes on here" in report.lines[-1]
+    run()
+    assert differing(relay, operators=False) == []
+
+
+# ---- a relay in trouble -------------------------------------------------------------------------------------------
+
+
+def test_a_relay_that_fails_now_and_then_is_waited_for(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], its_time: Time
+) -> None:
+    filled(relay, 5)
+    for name in ("server_error", "drop_after", "truncate", "rate_limit"):
+        relay.faults.calls.set(name, probability=0.1, value=503 if name == "server_error" else 20)
+    run()
+    assert differing(relay, operators=False) == []
+    assert its_time.slept
+
+
+def test_what_the_relay_asks_for_is_waited_for_and_said(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], its_time: Time
+) -> None:
+    filled(relay, 3)
+    relay.faults.calls.set("rate_limit", count=2, value=300)
+    report = Lines()
+    run(report)
+    assert sum(its_time.slept) >= 600
+    assert sum("used up" in line for line in report.lines) >= 2
+    assert differing(relay, operators=False) == []
+
+
+def test_a_tenant_whose_relay_is_dead_holds_up_no_other(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], settings: Any, its_time: Time
+) -> None:
+    filled(relay, 3)
+    settings.BLOONIO_CHAT_TENANTS = {
+        "a-dead-one": {"TENANT_ID": OTHER_TENANT_ID, "TENANT_SECRET": OTHER_SECRET, "BASE_URL": "http://127.0.0.1:9"}
+    }
+    report = Lines()
+    with pytest.raises(ChatRelayError, match="not reached"):
+        run(report)
+    assert differing(relay, operators=False) == []
+    assert report.totals == [None]
+    assert any(line.startswith("Tenant a-dead-one is left unfinished") for line in report.lines)
+    # One attempt for the total, and then some patience.
+    assert len(its_time.slept) >= pacing.MOST_FAILURES - 1
+
+
+def test_a_suspended_tenant_is_an_error_at_once(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], its_time: Time
+) -> None:
+    filled(relay, 1)
+    relay.tenant.suspended = True
+    with pytest.raises(ChatRelayForbiddenError):
+        run()
+    assert its_time.slept == []
+
+
+def test_a_pause_of_the_hydration_keeps_nobody_waiting_who_asks_for_a_sync(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], its_time: Time
+) -> None:
+    filled(relay, 3)
+    tell(relay, "conversation-started", next(iter(relay.conversations.values())))
+    RelayPace.objects.create(tenant="default", failures=9, paused_until_ms=int((its_time() + 900) * 1000))
+    run()
+    assert its_time.slept == []
+    assert differing(relay, operators=False) == []
+    assert RelayPace.objects.get().failures == 0
+
+
+def test_the_command_shows_what_came_of_it(relay: SandboxRelay, capsys: pytest.CaptureFixture[str]) -> None:
+    filled(relay, 4)
+    call_command("bloonio_sync")
+    out = capsys.readouterr().out
+    assert "4 conversations" in out
+    relay.tenant.suspended = True
+    with pytest.raises(CommandError, match="suspended"):
+        call_command("bloonio_sync")
+
+
+# ---- what does not belong here ------------------------------------------------------------------------------------
+
+
+def test_what_is_past_its_time_is_passed_over_unless_it_is_here(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], settings: Any
+) -> None:
+    filled(relay, 6)
+    run()
+    old = datetime.now(timezone.utc) - timedelta(days=40)
+    conversations = list(relay.conversations.values())
+    for conversation in conversations[:4]:
+        conversation.created_at = conversation.updated_at = conversation.last_message_at = old
+    for ticket in relay.tickets.values():
+        ticket.created_at = ticket.updated_at = old
+    fresh = relay.open_conversation("another")
+    ticket = escalated(relay, fresh)
+    ticket.updated_at = old
+    settings.BLOONIO_CHAT_MIRROR_RETENTION_DAYS = 30
+    run()
+    assert Conversation.objects.count() == 7
+    assert Ticket.objects.filter(relay_id=ticket.id).exists()
+    for row in Conversation.objects.filter(relay_id__in=[each.id for each in conversations[:4]]):
+        with mirror.writable():
+            row.delete()
+    run(restart=True)
+    assert Conversation.objects.count() == 3

@@ -1,0 +1,281 @@
+"""The mirror ends as the relay is, whatever goes wrong and however events come; a sync survives ``kill -9``."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.core.handlers.wsgi import WSGIHandler
+from django.db import connections
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from bloonio_chat.callbacks.ports import ports
+from bloonio_chat.inbox import handover
+from bloonio_chat.inbox.models import InboxEvent
+from bloonio_chat.inbox.processing import process
+from bloonio_chat.mirror import rates
+from bloonio_chat.mirror.hydration import hydrate
+from bloonio_chat.mirror.marks import count_marked
+from bloonio_chat.mirror.models import Conversation, Message, SyncCheckpoint, Ticket
+from bloonio_chat.mirror.sync import sync
+from bloonio_chat.mirror.verifying import verify
+from bloonio_chat.sandbox import SandboxRelay
+from tests.databases import NAMES
+from tests.databases import database as database
+from tests.mirror.at_relay import Lines, Time
+from tests.mirror.equality import differing
+from tests.whole.mirrored import chat, let_everything_go_wrong
+
+SEED = int(os.environ.get("SEED", "20261122"))
+# A thousand in the long run: CONVERSATIONS=1000.
+CONVERSATIONS = int(os.environ.get("CONVERSATIONS", "40"))
+PROBABILITY = 0.02
+OPTIONS = {"tenant": None, "since": None, "marked": False, "restart": False, "dry_run": False}
+ROOT = Path(__file__).parents[2]
+
+pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.timeout(900)]
+
+
+class _QuietHandler(WSGIRequestHandler):
+    def log(self, type: str, message: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def site() -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, WSGIHandler(), threaded=True, request_handler=_QuietHandler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def relay(database: str, site: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[SandboxRelay]:
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+            "LOCATION": "the whole mirror",
+            "OPTIONS": {"MAX_ENTRIES": 1_000_000},
+        }
+    }
+    monkeypatch.setattr(rates, "CALLS_PER_MINUTE", 600_000)
+    apps.get_app_config("bloonio_chat_mirror").ready()
+    with SandboxRelay(
+        callback_base_url=site, rate_limit_per_min=None, callback_pauses=[0.05] * 300, seed=SEED
+    ) as relay:
+        configure(settings, relay)
+        let_everything_go_wrong(relay, PROBABILITY)
+        yield relay
+
+
+def configure(settings: Any, relay: SandboxRelay) -> None:
+    settings.BLOONIO_CHAT_BASE_URL = relay.base_url
+    settings.BLOONIO_CHAT_TENANT_ID = relay.tenant_id
+    settings.BLOONIO_CHAT_TENANT_SECRET = relay.tenant_secret
+
+
+# ---- every way of delivery ----------------------------------------------------------------------------------------
+
+
+def by_sync(settings: Any) -> Callable[[], None]:
+    """No inbox: events are projected in the request, and nothing is fetched."""
+
+    def settle() -> None:
+        assert count_marked("default") > 0
+        its_time = Time()
+        # What was marked just now is fetched by itself; what was marked some time ago is in the lists.
+        its_time.now += 50
+        sync(OPTIONS, Lines(), clock=its_time, sleep=its_time.sleep)
+
+    return settle
+
+
+def inline(settings: Any) -> Callable[[], None]:
+    """The inbox, and threads of the web process that deliver and fetch."""
+    settings.BLOONIO_CHAT_INBOX_RUNNER = "inline"
+    apps.get_app_config("bloonio_chat_inbox").ready()
+
+    def settle() -> None:
+        assert handover.join(120)
+        deliver_and_fetch()
+
+    return settle
+
+
+def by_process(settings: Any) -> Callable[[], None]:
+    """The inbox, and two workers beside the web process."""
+    settings.BLOONIO_CHAT_INBOX_RUNNER = "command"
+    apps.get_app_config("bloonio_chat_inbox").ready()
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.is_set():
+            process()
+            over.wait(0.05)
+        connections.close_all()
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+
+    def settle() -> None:
+        over.set()
+        for worker in workers:
+            worker.join()
+        deliver_and_fetch()
+
+    return settle
+
+
+def deliver_and_fetch() -> None:
+    """What a sweep does, until there is nothing left to do; time passes quickly."""
+    its_time = Time()
+    ports.hydrate = functools.partial(hydrate, clock=its_time)
+    for _ in range(500):
+        process()
+        if not InboxEvent.objects.exclude(due_ms=None).exists() and not count_marked("default"):
+            return
+        # Some wait for a relay that failed.
+        its_time.now += 20
+    raise AssertionError(f"{count_marked('default')} rows are marked still")
+
+
+WAYS = {"without the inbox": by_sync, "inline": inline, "process": by_process}
+# Each way and each database once; all nine where EVERYWHERE=1 says so.
+PAIRS = [("postgresql", "inline"), ("mariadb", "process"), ("sqlite", "without the inbox")]
+if os.environ.get("EVERYWHERE") == "1":
+    PAIRS = [(name, way) for name in NAMES for way in WAYS]
+
+
+@pytest.mark.parametrize(("database", "way"), PAIRS, indirect=["database"])
+def test_mirror_and_relay_are_equal_field_by_field(relay: SandboxRelay, way: str, settings: Any) -> None:
+    settle = WAYS[way](settings)
+    try:
+        chat(relay, CONVERSATIONS, seed=SEED)
+        relay.wait(timeout_seconds=600)
+    finally:
+        settle()
+
+    assert {callback.outcome for callback in relay.callbacks} == {"delivered"}
+    assert len(relay.conversations) == CONVERSATIONS
+    assert max(each.claim_count for each in relay.escalations.values()) > 1
+    assert differing(relay) == []
+    its_time = Time()
+    its_time.now += 1
+    report = Lines()
+    counts = verify({"tenant": None, "sample": None}, report, clock=its_time, sleep=its_time.sleep)
+    assert report.lines == [line for line in report.lines if "Waiting" in line]
+    assert counts == {
+        "equal": len(relay.conversations) + len(relay.messages) + len(relay.tickets),
+        "missing": 0,
+        "stale": 0,
+        "extra": 0,
+        "unknown": 0,
+    }
+
+
+# ---- kill -9 ------------------------------------------------------------------------------------------------------
+
+_SYNC = """
+import json, os, sys
+from django.conf import settings
+given = json.loads(os.environ["GIVEN"])
+settings.configure(
+    SECRET_KEY="only-for-tests", USE_TZ=True, INSTALLED_APPS=["bloonio_chat", "bloonio_chat.mirror"], **given
+)
+if given["DATABASES"]["default"]["ENGINE"].endswith("mysql"):
+    import tests.databases
+import django
+django.setup()
+from django.core.management import call_command
+from bloonio_chat.mirror import rates
+from bloonio_chat.mirror.hydration import hydrate
+rates.CALLS_PER_MINUTE = 600_000
+call_command("bloonio_sync")
+"""
+
+
+def begin_sync(relay: SandboxRelay, alias: str) -> subprocess.Popen[bytes]:
+    """``bloonio_sync`` in a process of its own, on this test's database."""
+    kept = ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT", "OPTIONS")
+    database = {name: connections[alias].settings_dict[name] for name in kept}
+    database["NAME"] = str(database["NAME"])
+    given = {
+        "DATABASES": {"default": database},
+        "BLOONIO_CHAT_BASE_URL": relay.base_url,
+        "BLOONIO_CHAT_TENANT_ID": relay.tenant_id,
+        "BLOONIO_CHAT_TENANT_SECRET": relay.tenant_secret,
+    }
+    environment = {**os.environ, "GIVEN": json.dumps(given), "PYTHONPATH": str(ROOT)}
+    environment.pop("DJANGO_SETTINGS_MODULE", None)
+    return subprocess.Popen(
+        [sys.executable, "-c", _SYNC], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def rows() -> dict[str, list[Any]]:
+    """What the mirror's rows say, but for when they were read."""
+    read = ("id", "conversation_id", "fetched_at", "synced_at", "synced_from")
+    return {
+        model.__name__: [
+            {name: value for name, value in row.items() if name not in read}
+            for row in model._default_manager.order_by("relay_id").values()
+        ]
+        for model in (Conversation, Message, Ticket)
+    }
+
+
+@pytest.mark.usefixtures("database")
+def test_a_sync_that_is_killed_is_gone_on_with_and_ends_in_the_same_rows(database: str, settings: Any) -> None:
+    apps.get_app_config("bloonio_chat_mirror").ready()
+    with SandboxRelay(rate_limit_per_min=None, seed=SEED) as relay:
+        configure(settings, relay)
+        for number in range(115):
+            conversation = relay.open_conversation(f"visitor-{number % 20}", metadata={"number": number})
+            relay.say(conversation.id, "Let me talk to a human." if number % 4 == 0 else "Hello")
+
+        relay.faults.calls.set("delay", probability=1.0, value=0.01, only="list_messages")
+        read = [0]
+        # In the middle of the first page, and in that of the second.
+        for wanted in (30, 75):
+            sync_process = begin_sync(relay, database)
+            before = read[0]
+            while read[0] - before < wanted:
+                assert sync_process.poll() is None, sync_process.communicate()[0].decode()
+                time.sleep(0.01)
+                read[0] = sum(call.operation == "list_messages" for call in relay.calls)
+            os.kill(sync_process.pid, signal.SIGKILL)
+            sync_process.communicate(timeout=10)
+            assert SyncCheckpoint.objects.filter(finished_at=None).exists()
+            assert 0 < Conversation.objects.count() < 115
+        relay.faults.clear()
+        last = begin_sync(relay, database)
+        said = last.communicate(timeout=120)[0].decode()
+        assert last.returncode == 0, said
+        assert "Mirror: " in said
+
+        assert differing(relay, operators=False) == []
+        # Of what a killed run has read, at most the call that it was killed in was made again.
+        asked = sum(call.operation == "list_messages" for call in relay.calls)
+        assert asked <= 115 + 2
+        resumed = rows()
+
+        for model in (Message, Ticket, Conversation, SyncCheckpoint):
+            model._default_manager.all()._raw_delete(database)
+        its_time = Time()
+        sync(OPTIONS, Lines(), clock=its_time, sleep=its_time.sleep)
+        assert rows() == resumed
