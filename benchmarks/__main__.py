@@ -10,16 +10,28 @@ from typing import Final
 
 from benchmarks import rounds, tables
 
-GROUPS: Final = {"receive": "benchmarks.receive", "calls": "benchmarks.calls", "import": "benchmarks.imports"}
+# What is measured unless one is named.
+QUIET_GROUPS: Final = {"receive": "benchmarks.receive", "calls": "benchmarks.calls", "import": "benchmarks.imports"}
+# Those that take minutes and want services: only by name, and each in a process of its own.
+SERVICE_GROUPS: Final = {
+    "store": "benchmarks.store",
+    "drain": "benchmarks.drain",
+    "old-rows": "benchmarks.old_rows",
+    "projection": "benchmarks.projection",
+}
+# How much some of them work on: without and with --quick.
+SIZES: Final = {"drain": (100_000, 10_000), "old-rows": (5_000_000, 200_000)}
+GROUPS: Final = {**QUIET_GROUPS, **SERVICE_GROUPS}
 
 
 def main() -> int:
     """Run what was asked for; the exit status is 1 where a target was missed and that matters."""
     options = _parser().parse_args()
     results = []
-    for group in [options.only] if options.only else GROUPS:
+    for group in [options.only] if options.only else QUIET_GROUPS:
         # Loaded when its turn comes: no group carries what another has imported.
-        for race in importlib.import_module(GROUPS[group]).races():
+        sizes = [options.size or SIZES[group][options.quick]] if group in SIZES else []
+        for race in importlib.import_module(GROUPS[group]).races(*sizes):
             result = rounds.run(race, rounds=options.rounds, quick=options.quick, progress=_show_progress)
             _show_progress("")
             print(tables.as_text(result), flush=True)
@@ -38,6 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--quick", action="store_true", help="a quarter of the turns in each round: a first impression")
     parser.add_argument("--only", choices=GROUPS, help="measure one group")
+    parser.add_argument(
+        "--size", type=int, metavar="N", help="for drain and old-rows: how many events, rather than the usual number"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to this file")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
     return parser

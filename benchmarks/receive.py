@@ -12,9 +12,9 @@ from django.core.handlers.wsgi import WSGIHandler
 
 from benchmarks import project
 from benchmarks.callbacks import EVENT_PATH, SignedCallback, make_callbacks
-from benchmarks.rounds import Contender, Race, Target, seconds_each
+from benchmarks.rounds import Contender, Race, Target, require, seconds_each
 from bloonio_chat import signals
-from bloonio_chat.callbacks.ports import Acceptance, ports
+from bloonio_chat.callbacks.ports import ACCEPTED, Acceptance, ports
 from bloonio_chat.sdk.receive import Received, Tenant, receive
 from bloonio_chat.sdk.signing import check_timestamp, verify
 
@@ -63,7 +63,7 @@ def _run_requests(handler: WSGIHandler, urlconf: str) -> float:
         response.close()
 
     seconds = seconds_each(serve, (_environ(callback) for callback in make_callbacks(REQUESTS_PER_SLICE)))
-    _require(statuses == ["200 OK"] * REQUESTS_PER_SLICE, f"{urlconf} answered {set(statuses)}")
+    require(statuses == ["200 OK"] * REQUESTS_PER_SLICE, f"{urlconf} answered {set(statuses)}")
     return seconds
 
 
@@ -106,7 +106,7 @@ def _accepting(accept: Callable[[Received], Acceptance] | None, run_slice: Calla
 
 
 def _accept(received: Received) -> Acceptance:
-    return Acceptance.ACCEPTED
+    return ACCEPTED
 
 
 def _called_once(run_slice: Callable[[], float]) -> Callable[[], float]:
@@ -116,7 +116,7 @@ def _called_once(run_slice: Callable[[], float]) -> Callable[[], float]:
         global _calls  # the receiver's only way to be seen
         _calls = 0
         seconds = run_slice()
-        _require(_calls == REQUESTS_PER_SLICE, f"the receiver was called {_calls} times")
+        require(_calls == REQUESTS_PER_SLICE, f"the receiver was called {_calls} times")
         return seconds
 
     return checked
@@ -164,8 +164,3 @@ def _functions() -> Race:
         ],
         turns=20,
     )
-
-
-def _require(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise RuntimeError(f"The benchmark does not measure what it says: {otherwise}.")

@@ -38,12 +38,14 @@ class Race:
     """Contenders to compare with the first of them.
 
     ``compares_rates``: a ratio is "how many per second, of the first's"; otherwise it is "how long, of the first's".
+    ``notes`` returns what else is to be said, once it was run.
     """
 
     title: str
     contenders: Sequence[Contender]
     turns: int
     compares_rates: bool = False
+    notes: Callable[[], Sequence[str]] = tuple
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Result:
 
     race: Race
     rows: Sequence[Row]
+    notes: Sequence[str]
 
 
 def run(race: Race, *, rounds: int, quick: bool, progress: Callable[[str], None]) -> Result:
@@ -87,7 +90,7 @@ def run(race: Race, *, rounds: int, quick: bool, progress: Callable[[str], None]
         progress(f"{race.title}: round {number} of {rounds}")
         times.append(_run_round(race.contenders, turns))
     gc.unfreeze()
-    return Result(race, [_row(race, place, times) for place in range(len(race.contenders))])
+    return Result(race, [_row(race, place, times) for place in range(len(race.contenders))], race.notes())
 
 
 def seconds_each(work: Callable[[_T], object], inputs: Iterable[_T]) -> float:
@@ -99,6 +102,12 @@ def seconds_each(work: Callable[[_T], object], inputs: Iterable[_T]) -> float:
     for item in ready:
         work(item)
     return (perf_counter() - started) / len(ready)
+
+
+def require(holds: bool, otherwise: str) -> None:
+    """Raise ``RuntimeError`` where what was measured is not what is said."""
+    if not holds:
+        raise RuntimeError(f"The benchmark does not measure what it says: {otherwise}.")
 
 
 def _run_round(contenders: Sequence[Contender], turns: int) -> list[float]:

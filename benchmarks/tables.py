@@ -27,7 +27,7 @@ def as_text(result: Result) -> str:
         ).rstrip()
         for line in lines
     ]
-    return "\n".join([result.race.title, "-" * len(result.race.title), *text, ""])
+    return "\n".join([result.race.title, "-" * len(result.race.title), *text, *result.notes, ""])
 
 
 def as_json(results: Sequence[Result], *, rounds: int) -> str:
@@ -42,6 +42,7 @@ def as_json(results: Sequence[Result], *, rounds: int) -> str:
                     "title": result.race.title,
                     "compares": "rates" if result.race.compares_rates else "times",
                     "rows": [asdict(row) for row in result.rows],
+                    "notes": list(result.notes),
                 }
                 for result in results
             ],

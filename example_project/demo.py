@@ -19,6 +19,9 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from bloonio_chat.sandbox import SandboxRelay
 
+# Of a database that lives as long as the demo.
+ADMIN = "demo"
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./run demo", description=__doc__)
@@ -36,6 +39,7 @@ def main() -> int:
                 happened = _tell(relay)
                 if not arguments.once:
                     print(f"\nBoth go on running; Ctrl-C stops them.\n  site   {address}/\n  relay  {relay.base_url}/")
+                    print(f"  admin  {address}/admin/  (user {ADMIN}, password {ADMIN})")
                     sys.stdout.flush()
                     threading.Event().wait()
     except KeyboardInterrupt:
@@ -57,13 +61,20 @@ def _load_site(relay: SandboxRelay, folder: Path) -> Callable[..., Any]:
         BLOONIO_CHAT_TENANT_SECRET=relay.tenant_secret,
     )
     # Only now: loading the project reads its settings, and those come from the environment.
+    from django.contrib.staticfiles.handlers import StaticFilesHandler
     from django.core.management import call_command
 
     from example_project.wsgi import application
 
     call_command("migrate", verbosity=0)
-    call_command("createcachetable", verbosity=0)
-    return application
+    _make_admin()
+    return StaticFilesHandler(application)
+
+
+def _make_admin() -> None:
+    from django.contrib.auth.models import User
+
+    User.objects.create_superuser(ADMIN, password=ADMIN)
 
 
 class _QuietHandler(WSGIRequestHandler):

@@ -3,10 +3,12 @@
 A step succeeds only if the relay answered what it should, and the site heard exactly the signals that belong to it.
 """
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
 from bloonio_chat import ChatRelayClient, MessageRole, TicketStatus
+from bloonio_chat.inbox.models import InboxEvent
 from bloonio_chat.sandbox import SandboxRelay
 from example_project.desk.models import HeardEvent
 
@@ -108,6 +110,7 @@ class Story:
 
     def _check_signals(self, expected: Counter[str]) -> bool:
         self._relay.wait()
+        wait_for_deliveries()
         heard = Counter(HeardEvent.objects.values_list("event_type", flat=True))
         new = heard - self._heard_before
         self._heard_before = heard
@@ -125,6 +128,14 @@ class StoryError(Exception):
 def expect(happened: bool, problem: str) -> None:
     if not happened:
         raise StoryError(problem)
+
+
+def wait_for_deliveries() -> None:
+    """Wait for the inbox: it has answered the relay, and delivers in threads of this process."""
+    deadline = time.monotonic() + 30
+    while InboxEvent.objects.filter(due_ms__isnull=False).exists():
+        expect(time.monotonic() < deadline, "the inbox still has something to deliver")
+        time.sleep(0.02)
 
 
 def times(count: int) -> str:

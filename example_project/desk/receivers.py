@@ -10,7 +10,7 @@ from example_project.desk.models import HeardEvent
 
 @receiver(signals.event_received)
 def remember(sender: type[WebhookEvent], event: WebhookEvent, tenant: str, **_: Any) -> None:
-    # Without the inbox a receiver may be called again for the same event, so this one can be, without harm.
+    # A receiver may be called again for the same event, so this one can be, without harm.
     HeardEvent.objects.get_or_create(
         event_type=str(event.event_type),
         conversation_id=event.conversation_id or "",
