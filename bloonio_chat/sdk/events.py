@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Annotated, Any, Final, Protocol
 
-from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter, ValidationError
 
 from bloonio_chat.sdk.decoding import clean, is_clean, parse
 from bloonio_chat.sdk.enums import AgentStatus, EscalationReason, WebhookEventType
@@ -21,7 +21,7 @@ from bloonio_chat.sdk.errors import (
 )
 from bloonio_chat.sdk.operations import LARGEST_LIMIT
 from bloonio_chat.sdk.settings import canonical_tenant_id
-from bloonio_chat.sdk.types import Conversation, Message, RelayObject, RelayTime, Ticket
+from bloonio_chat.sdk.types import Conversation, Message, RelayObject, RelayTime, Ticket, in_utc
 
 LONGEST_ID: Final = 255
 
@@ -36,11 +36,12 @@ _EVENT_PATH = re.compile(EVENT_PATH)
 _BACKSLASH: Final = 0x5C
 
 _RelayId = Annotated[str, Field(max_length=LONGEST_ID)]
-# Checked by pydantic's core, without a call to Python: this field is on every callback's way. Years at either end could
-# lie outside what datetime, and any database, can hold once they are turned into UTC.
+# Checked by pydantic's core: this field is on every callback's way. Years at either end could lie outside what
+# datetime, and any database, can hold once they are turned into UTC.
 _EventTime = Annotated[
     AwareDatetime,
     Field(ge=datetime(2, 1, 1, tzinfo=timezone.utc), lt=datetime(9999, 1, 1, tzinfo=timezone.utc)),
+    AfterValidator(in_utc),
 ]
 _read_time = TypeAdapter(RelayTime).validate_python
 

@@ -1,6 +1,6 @@
 """The relay's objects (protocol §3.2).
 
-Unknown fields are kept (``conversation.model_extra``), unknown enum values survive as themselves, times are aware, and
+Unknown fields are kept (``conversation.model_extra``), unknown enum values survive as themselves, times are in UTC, and
 tokens are ``SecretStr``: they show as stars until ``get_secret_value()`` is called.
 """
 
@@ -24,12 +24,21 @@ from bloonio_chat.sdk.enums import (
 _T = TypeVar("_T")
 
 
+def in_utc(value: datetime) -> datetime:
+    """Return an aware time with Python's own UTC.
+
+    Not with the time zone that pydantic gives it: one that is alive when the process ends can crash it then, as it does
+    with some versions of Python and pydantic (pydantic's issue 12867).
+    """
+    return value.astimezone(timezone.utc)
+
+
 def _aware(value: datetime) -> datetime:
     if not 1 < value.year < 9999:
         # Its UTC could lie outside what datetime, and any database, can hold.
         raise ValueError("year out of range")
     # The relay promises an offset; should one be missing, UTC is the only guess that loses nothing.
-    return value if value.tzinfo is not None else value.replace(tzinfo=timezone.utc)
+    return in_utc(value if value.tzinfo is not None else value.replace(tzinfo=timezone.utc))
 
 
 RelayTime = Annotated[datetime, AfterValidator(_aware)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -120,13 +120,13 @@ def test_unknown_values_never_join_the_enum() -> None:
         ("2026-01-02T03:04:05", datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)),
     ],
 )
-def test_times_are_aware_whatever_the_relay_writes(
+def test_times_are_in_utc_whatever_the_relay_writes(
     server: ScriptedServer, client: Facade, text: str, expected: datetime
 ) -> None:
     server.script.append(answers_data({**CONVERSATION, "created_at": text, "closed_at": text}))
     conversation = client.call("fetch_conversation", "c1")
     assert conversation.created_at == conversation.closed_at == expected
-    assert isinstance(conversation.created_at.utcoffset(), timedelta)
+    assert conversation.created_at.tzinfo is timezone.utc
     assert conversation.last_message_at is None
 
 
