@@ -57,6 +57,13 @@ class AppSettings(EnvironmentSettings):
                 raise ValueError("is neither a JSON object nor a dotted path") from None
         return value
 
+    @field_validator("open_in_relay_url")
+    @classmethod
+    def _require_web_link(cls, value: str | None) -> str | None:
+        if value and not value.lower().startswith(("https://", "http://")):
+            raise ValueError("begins with neither https:// nor http://")
+        return value
+
 
 KNOWN_SETTINGS: Final = frozenset(
     ENVIRONMENT_PREFIX + name.upper() for name in (*ChatRelaySettings.model_fields, *AppSettings.model_fields)

@@ -69,10 +69,11 @@ def no_secret_in_any_log() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def fresh_state(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Empty the cache, and let no tenant, client or receiver of one test reach the next."""
+    """Empty the cache, and let no tenant, client, receiver or language of one test reach the next."""
     monkeypatch.delenv(services.VARIABLE, raising=False)
     from django.core.cache import cache
     from django.dispatch import Signal
+    from django.utils import translation
 
     from bloonio_chat import conf, signals
     from bloonio_chat.callbacks.ports import ports
@@ -87,3 +88,5 @@ def fresh_state(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     for signal, receivers in zip(every_signal, before, strict=True):
         signal.receivers = receivers
         signal.sender_receivers_cache.clear()
+    # LocaleMiddleware leaves the visitor's behind.
+    translation.deactivate()

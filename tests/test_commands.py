@@ -88,7 +88,7 @@ def test_stats_are_for_people_or_for_programs() -> None:
     ports.inbox_stats = lambda: figures
     assert json.loads(told("bloonio_inbox_stats", "--json")) == figures
     lines = [line.split() for line in told("bloonio_inbox_stats").splitlines()]
-    assert lines == [["states:", "received", "2"], ["states:", "dead", "0"], ["oldest", "seconds", "-"]]
+    assert lines == [["states:", "received", "2"], ["states:", "dead", "0"], ["oldest_seconds", "-"]]
 
 
 # ---- bloonio_prune, bloonio_forget --------------------------------------------------------------------------------

@@ -125,6 +125,7 @@ def test_override_settings_takes_effect_at_once_and_ends_at_once() -> None:
         ("MAX_ATTEMPTS", 0), ("MAX_ATTEMPTS", MARK), ("TIMESTAMP_TOLERANCE_SECONDS", float("inf")),
         ("CALLBACK_MAX_BODY_BYTES", 0), ("CALLBACK_MAX_BODY_BYTES", MARK), ("IDEMPOTENCY_TTL_SECONDS", 1),
         ("IDEMPOTENCY_CACHE", [MARK]), ("CALLBACK_BASE_URL", [MARK]), ("TENANTS", [MARK]), ("TENANTS", {MARK}),
+        ("OPEN_IN_RELAY_URL", f"javascript:{MARK}"), ("OPEN_IN_RELAY_URL", f"relay.example/{MARK}"),
         ("TENANTS", {"shop-b": MARK}), ("TENANTS", f'{{"shop-b": "{MARK}"'),
     ],
     ids=lambda value: repr(value).replace(MARK, "…").encode("ascii", "backslashreplace").decode()[:40],

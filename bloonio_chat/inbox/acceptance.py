@@ -7,7 +7,6 @@ Where the row can't be written, the relay is asked to send the event again. Desi
 from __future__ import annotations
 
 import functools
-import hashlib
 import logging
 import time
 from datetime import datetime, timezone
@@ -17,19 +16,18 @@ from django.db import connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import BinaryField, CharField, F, Field
 from django.db.models.constants import OnConflict
-from django.utils.timezone import get_default_timezone, is_aware, make_naive, now
 
 from bloonio_chat.callbacks.ports import ACCEPTED, RETRY_LATER, Acceptance
 from bloonio_chat.inbox import states
 from bloonio_chat.inbox.clock import clock_sql
 from bloonio_chat.inbox.handover import hand_over
+from bloonio_chat.inbox.lanes import lane_of
 from bloonio_chat.inbox.models import InboxEvent
 from bloonio_chat.inbox.scrubbing import describe
 from bloonio_chat.sdk.receive import Received
+from bloonio_chat.times import to_database_time
 
 logger = logging.getLogger("bloonio_chat.inbox")
-
-LANE_LENGTH: Final = 32
 
 # In SQL.
 _AS_EVERY_NEW_ROW: Final = {"state": f"'{states.RECEIVED}'", "attempts": "0", "repeats": "0", "last_error": "''"}
@@ -55,16 +53,6 @@ def accept(received: Received) -> Acceptance:
 
 class NotStoredError(Exception):
     """The row is not in the database, though that raised no error of its own."""
-
-
-def lane_of(tenant_id: str, conversation_id: str | None, key: str) -> str:
-    """Return the lane of an event: its conversation's, or one of its own. ``tenant_id`` is the relay's.
-
-    A digest, so that no database's collation can take two conversations for one.
-    """
-    if not conversation_id:
-        return key[:LANE_LENGTH]
-    return hashlib.sha256(f"{tenant_id}\n{conversation_id}".encode()).hexdigest()[:LANE_LENGTH]
 
 
 def _store(received: Received) -> str | None:
@@ -120,12 +108,6 @@ def _values(received: Received) -> dict[str, Any]:
         "signature": received.signature,
         "skew_ms": received_ms - int(received.timestamp),
     }
-
-
-def to_database_time(aware: datetime) -> datetime:
-    """Return a time as this project's databases take it: naive where ``USE_TZ`` is off."""
-    # Not the active zone, which may be the visitor's.
-    return aware if is_aware(now()) else make_naive(aware, get_default_timezone())
 
 
 def _parameters(values: dict[str, Any], connection: BaseDatabaseWrapper) -> list[Any]:

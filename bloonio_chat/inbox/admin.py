@@ -18,10 +18,10 @@ from django.utils.text import Truncator
 from django.views.decorators.http import require_POST
 
 from bloonio_chat.inbox import admin_page, interventions
-from bloonio_chat.inbox.acceptance import to_database_time
 from bloonio_chat.inbox.admin_list import MOST_FOUND, PAGE_LENGTH, EventList, StateFilter, TypeFilter, find
 from bloonio_chat.inbox.handover import hand_over
 from bloonio_chat.inbox.models import InboxEvent
+from bloonio_chat.times import to_database_time
 
 # More than that is no work for a request; run the action again, or bloonio_process_inbox --retry-dead.
 MOST_AT_ONCE: Final = 1_000

@@ -1,6 +1,6 @@
 """The admin's list of events, which costs the same at a thousand rows and at many millions.
 
-Nothing is counted, and pages end at the fiftieth: both would read the table. Filters and the search use indexes alone.
+Filters and the search use indexes alone.
 """
 
 from __future__ import annotations
@@ -9,22 +9,20 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from django.contrib.admin import ModelAdmin, SimpleListFilter
-from django.contrib.admin.views.main import PAGE_VAR, ChangeList
-from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Left
 from django.http import HttpRequest
 
+from bloonio_chat.admin_paging import CountlessChangeList
 from bloonio_chat.conf import get_config
 from bloonio_chat.inbox import states
-from bloonio_chat.inbox.acceptance import lane_of
+from bloonio_chat.inbox.lanes import lane_of
 from bloonio_chat.inbox.models import InboxEvent
 from bloonio_chat.sdk.enums import WebhookEventType
 from bloonio_chat.sdk.errors import ChatRelayConfigurationError
 
 PAGE_LENGTH: Final = 100
-LAST_PAGE: Final = 50
 MOST_FOUND: Final = 1_000
 
 # The body is none of them.
@@ -75,12 +73,8 @@ class TypeFilter(SimpleListFilter):
         return queryset.filter(event_type=value) if value in [kind.value for kind in WebhookEventType] else queryset
 
 
-class EventList(ChangeList):
-    """One page of the newest events; ``newer`` and ``older`` are links to the pages beside it, ``None`` at the ends."""
-
-    newer: str | None
-    older: str | None
-    most_listed = f"{PAGE_LENGTH * LAST_PAGE:,}"
+class EventList(CountlessChangeList):
+    """The newest events."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[InboxEvent]:
         """Return the events that match, with what the list shows of them."""
@@ -91,26 +85,6 @@ class EventList(ChangeList):
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[str | Combinable]:
         """Return the newest first, whatever the URL asks for: another order would sort the table."""
         return ["-pk"]
-
-    def get_results(self, request: HttpRequest) -> None:
-        """Read one page, and one event more, which tells whether there is another page."""
-        self.page_num = max(1, min(LAST_PAGE, self.page_num))
-        start = (self.page_num - 1) * PAGE_LENGTH
-        rows = list(self.queryset[start : start + PAGE_LENGTH + 1])
-        has_older = len(rows) > PAGE_LENGTH
-        self.is_last_page = has_older and self.page_num == LAST_PAGE
-        self.newer = self._link(self.page_num - 1) if self.page_num > 1 else None
-        self.older = self._link(self.page_num + 1) if has_older and not self.is_last_page else None
-        self.result_list = rows[:PAGE_LENGTH]
-        # What Django's own templates ask for, and says nothing false there.
-        self.result_count = self.full_result_count = start + len(rows)
-        self.show_full_result_count = False
-        self.show_admin_actions = True
-        self.can_show_all = self.multi_page = False
-        self.paginator = Paginator(self.result_list, PAGE_LENGTH)
-
-    def _link(self, page: int) -> str:
-        return self.get_query_string({PAGE_VAR: page})
 
 
 def find(events: QuerySet[InboxEvent], term: str) -> tuple[QuerySet[InboxEvent], bool]:

@@ -16,7 +16,7 @@ from django.utils.timezone import now
 from bloonio_chat.conf import get_config
 from bloonio_chat.inbox import lanes as leasing
 from bloonio_chat.inbox import states
-from bloonio_chat.inbox.acceptance import LANE_LENGTH, lane_of
+from bloonio_chat.inbox.lanes import LANE_LENGTH, lane_of
 from bloonio_chat.inbox.models import InboxEvent, InboxReceipt
 
 # What an event says that was erased before everybody had it.

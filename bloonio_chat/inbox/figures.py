@@ -6,18 +6,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, Final
 
 from django.db import router
 from django.db.models import Avg, Count, F, Max, Min, Q, QuerySet, Sum
-from django.utils.timezone import get_default_timezone, is_naive, make_aware
 
 from bloonio_chat.conf import get_config
 from bloonio_chat.inbox import states
 from bloonio_chat.inbox.clock import DatabaseClock
 from bloonio_chat.inbox.models import InboxEvent, InboxLane, InboxReceipt, InboxSweep
 from bloonio_chat.inbox.sweeping import SWEEP
+from bloonio_chat.times import in_python
 
 # Further is not counted where it has to be quick.
 MOST_COUNTED: Final = 10_000
@@ -89,7 +88,7 @@ def _oldest_undelivered_seconds(using: str) -> float | None:
         rows = _events(using).filter(state=state).order_by("pk").annotate(now_ms=DatabaseClock())
         found = rows.values_list("now_ms", "received_at").first()
         if found is not None:
-            ages.append(_seconds(found[0] - _milliseconds(found[1])))
+            ages.append(_seconds(found[0] - in_python(found[1]).timestamp() * 1000))
     return max(ages, default=None)
 
 
@@ -131,11 +130,6 @@ def _failing_receivers(using: str) -> dict[str, int]:
 def _events(using: str) -> QuerySet[InboxEvent]:
     events: QuerySet[InboxEvent] = InboxEvent.objects.using(using)
     return events
-
-
-def _milliseconds(time: datetime) -> float:
-    # Not the active zone, which may be the visitor's.
-    return (make_aware(time, get_default_timezone()) if is_naive(time) else time).timestamp() * 1000
 
 
 def _seconds(milliseconds: float) -> float:

@@ -7,6 +7,7 @@ has no row, so the table stays as small as the work in progress.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import threading
@@ -22,11 +23,22 @@ from django.db.models.expressions import CombinedExpression
 from bloonio_chat.inbox.clock import DatabaseClock, read_clock
 from bloonio_chat.inbox.models import InboxEvent, InboxLane
 
+LANE_LENGTH: Final = 32
 # How much of a lease may pass before it is renewed.
 RENEW_AFTER: Final = 1 / 3
 _DEADLOCKS: Final = 5
 
 T = TypeVar("T")
+
+
+def lane_of(tenant_id: str, conversation_id: str | None, key: str) -> str:
+    """Return the lane of an event: its conversation's, or one of its own. ``tenant_id`` is the relay's.
+
+    A digest, so that no database's collation can take two conversations for one.
+    """
+    if not conversation_id:
+        return key[:LANE_LENGTH]
+    return hashlib.sha256(f"{tenant_id}\n{conversation_id}".encode()).hexdigest()[:LANE_LENGTH]
 
 
 @dataclass

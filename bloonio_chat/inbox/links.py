@@ -7,7 +7,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.http import urlencode
 
 from bloonio_chat.conf import get_config
-from bloonio_chat.inbox.acceptance import lane_of
+from bloonio_chat.inbox.lanes import lane_of
 from bloonio_chat.inbox.models import InboxEvent
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random as random_module
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from django.db import router
@@ -55,53 +55,33 @@ def process(
     """
     using = router.db_for_write(InboxEvent)
     app = get_config().app
+    search = _Search(using, lanes, older_than_ms)
     started, tally, size, tries = monotonic(), Tally(), FIRST_SIZE, 0
-    recent: set[str] = set()
-    elsewhere: set[str] = set()
 
     def is_over() -> bool:
         return stop() or (seconds is not None and monotonic() - started >= seconds)
 
-    def is_enough(since: float) -> bool:
-        return is_over() or monotonic() - since >= LONG_SECONDS
-
     while not is_over():
         room = MOST_EVENTS if limit is None else min(MOST_EVENTS, limit - tally.total)
-        if room <= 0:
-            break
-        if lanes is not None:
-            wanted = leasing.have_due(using, set(lanes) - elsewhere)[:size]
-        else:
-            # Whoever came for what was kept meanwhile found the lanes held, and left it to us: it may be too young.
-            wanted = leasing.have_due(using, recent if older_than_ms else ())[:size]
-            wanted = wanted or leasing.find_due(using, limit=min(size, room), older_than_ms=older_than_ms)
+        wanted = search.next_lanes(size, room) if room > 0 else []
         if not wanted:
             break
         began = monotonic()
+
+        def is_enough(since: float = began) -> bool:
+            return is_over() or monotonic() - since >= LONG_SECONDS
+
         lease = leasing.take(using, wanted, seconds=app.inbox_lease_seconds)
-        recent = set(lease.lanes)
-        if lanes is not None:
-            # Another worker has them, and looks again after it let go.
-            elsewhere.update(set(wanted) - recent)
-        done = Tally()
+        search.note(wanted, lease)
+        outcomes = Outcomes(lease, max_attempts=app.inbox_max_attempts, monotonic=monotonic, random=random, sleep=sleep)
+        done = outcomes.tally
         try:
-            if lease.lanes:
-                outcomes = Outcomes(
-                    lease, max_attempts=app.inbox_max_attempts, monotonic=monotonic, random=random, sleep=sleep
-                )
-                done = outcomes.tally
-                # Batch after batch in the lanes that are held, since to lease others costs as much as to deliver.
-                while True:
-                    deliveries = read_due(lease, limit=room, event_id=event_id)
-                    deliver(
-                        deliveries,
-                        lease,
-                        outcomes,
-                        max_attempts=app.inbox_max_attempts,
-                        is_enough=lambda began=began: is_enough(began),  # type: ignore[misc]  # bound now
-                    )
-                    if len(deliveries) < room or limit is not None or is_enough(began):
-                        break
+            # Batch after batch in the lanes that are held, since to lease others costs as much as to deliver.
+            while lease.lanes:
+                deliveries = read_due(lease, limit=room, event_id=event_id)
+                deliver(deliveries, lease, outcomes, max_attempts=app.inbox_max_attempts, is_enough=is_enough)
+                if len(deliveries) < room or limit is not None or is_enough():
+                    break
         finally:
             lease.release(set(lease.lanes))
             tally.add(done)
@@ -111,16 +91,45 @@ def process(
             tries = 0
         elif tries >= _TRIES or event_id is not None:
             break
-        elif recent or lanes is None:
+        elif search.just_held or lanes is None:
             tries += 1
             sleep(_PAUSE_SECONDS * random())
-        took = monotonic() - began
-        if took < QUICK_SECONDS:
-            size = min(LARGEST_SIZE, size * 2)
-        elif took > LONG_SECONDS:
-            size = max(1, size // 2)
+        size = _next_size(size, monotonic() - began)
     _hydrate(is_over)
     return tally
+
+
+class _Search:
+    """Which lanes to lease next: some of those that were asked for, or those that wait longest."""
+
+    def __init__(self, using: str, asked_for: Sequence[str] | None, older_than_ms: int) -> None:
+        self._using = using
+        self._asked_for = None if asked_for is None else set(asked_for)
+        self._older_than_ms = older_than_ms
+        # Those of the last round that were ours.
+        self.just_held: set[str] = set()
+
+    def next_lanes(self, size: int, room: int) -> list[str]:
+        """Return at most ``size`` lanes in which something is due, among ``room`` events at the most."""
+        if self._asked_for is not None:
+            return leasing.have_due(self._using, self._asked_for)[:size]
+        # Whoever came for what was kept meanwhile found the lanes held, and left it to us: it may be too young.
+        came_meanwhile = leasing.have_due(self._using, self.just_held if self._older_than_ms else ())[:size]
+        limit = min(size, room)
+        return came_meanwhile or leasing.find_due(self._using, limit=limit, older_than_ms=self._older_than_ms)
+
+    def note(self, wanted: Iterable[str], lease: leasing.Lease) -> None:
+        """Learn which of the lanes were to be had."""
+        self.just_held = set(lease.lanes)
+        if self._asked_for is not None:
+            # Another worker has the others, and looks again after it let go.
+            self._asked_for -= set(wanted) - self.just_held
+
+
+def _next_size(size: int, took_seconds: float) -> int:
+    if took_seconds < QUICK_SECONDS:
+        return min(LARGEST_SIZE, size * 2)
+    return max(1, size // 2) if took_seconds > LONG_SECONDS else size
 
 
 def _hydrate(is_over: Callable[[], bool]) -> None:

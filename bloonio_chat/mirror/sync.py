@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 from django.utils.dateparse import parse_datetime
-from django.utils.timezone import is_naive, make_aware
 
 from bloonio_chat.callbacks.ports import Report
 from bloonio_chat.conf import get_config
@@ -18,6 +17,7 @@ from bloonio_chat.mirror.marks import count_marked
 from bloonio_chat.mirror.pacing import PacedCaller, Pacing, StoppedError
 from bloonio_chat.mirror.reading import Counts, Reading
 from bloonio_chat.sdk.errors import ChatRelayError
+from bloonio_chat.times import in_python
 
 
 def sync(
@@ -83,7 +83,7 @@ def _since(text: str | None) -> datetime | None:
         time = None
     if time is None:
         raise ValueError(f"--since is neither a date nor a time in ISO 8601: {text!r}.")
-    return make_aware(time) if is_naive(time) else time
+    return in_python(time)
 
 
 def _total(readings: list[Reading]) -> int | None:

@@ -6,7 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from django.db import models
-from django.utils.timezone import is_aware, is_naive, make_aware, make_naive, now
+from django.utils.timezone import is_aware, now
+
+from bloonio_chat.times import in_python, to_database_time
 
 
 class RelayTimeField(models.DateTimeField):  # type: ignore[type-arg]  # generic in the stubs alone, not when it runs
@@ -17,7 +19,7 @@ class RelayTimeField(models.DateTimeField):  # type: ignore[type-arg]  # generic
 
     def from_db_value(self, value: datetime | None, *_: Any) -> datetime | None:
         """Return the column's value, aware."""
-        return make_aware(value) if value is not None and is_naive(value) else value
+        return None if value is None else in_python(value)
 
     def get_prep_value(self, value: Any) -> Any:
         """Return the value as this project's databases take it."""
@@ -25,12 +27,9 @@ class RelayTimeField(models.DateTimeField):  # type: ignore[type-arg]  # generic
             # Most values: Django's own way, which ends here too, takes several times as long.
             return value
         prepared = super().get_prep_value(value)
-        if isinstance(prepared, datetime) and is_aware(prepared) and is_naive(now()):
-            return make_naive(prepared)
-        return prepared
+        return to_database_time(prepared) if isinstance(prepared, datetime) else prepared
 
 
 def aware_now() -> datetime:
     """Return the time, aware, whatever ``USE_TZ`` says."""
-    time = now()
-    return make_aware(time) if is_naive(time) else time
+    return in_python(now())

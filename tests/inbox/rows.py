@@ -11,7 +11,7 @@ from typing import Any
 
 from django.utils.timezone import now
 
-from bloonio_chat.inbox.acceptance import lane_of
+from bloonio_chat.inbox.lanes import lane_of
 from bloonio_chat.inbox.models import InboxEvent, InboxReceipt
 from bloonio_chat.inbox.states import FINISHED_STATES
 from tests.callbacks.relay import envelope

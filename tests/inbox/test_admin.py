@@ -15,7 +15,7 @@ from django.test import Client
 from bloonio_chat.callbacks.ports import ports
 from bloonio_chat.inbox import admin as inbox_admin
 from bloonio_chat.inbox import admin_list, admin_page, interventions
-from bloonio_chat.inbox.acceptance import lane_of
+from bloonio_chat.inbox.lanes import lane_of
 from bloonio_chat.inbox.models import InboxEvent
 from tests.inbox.rows import add, add_many, add_receipt, made
 from tests.secrets import OTHER_SECRET, OTHER_TENANT_ID
@@ -142,8 +142,8 @@ def test_a_search_that_finds_too_much_says_so(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_pages_end_where_the_list_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin_list, "PAGE_LENGTH", 2)
-    monkeypatch.setattr(admin_list, "LAST_PAGE", 2)
+    monkeypatch.setattr(inbox_admin.InboxEventAdmin, "list_per_page", 2)
+    monkeypatch.setattr(admin_list.EventList, "last_page", 2)
     ids = [add().pk for _ in range(5)]
     client = user()
     for query, shown in {"": ids[3:], "?p=1": ids[3:], "?p=2": ids[1:3], "?p=3": ids[1:3], "?p=-4": ids[3:]}.items():
@@ -159,7 +159,7 @@ def test_pages_end_where_the_list_says_so(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_end_of_the_list_has_no_older_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin_list, "PAGE_LENGTH", 2)
+    monkeypatch.setattr(inbox_admin.InboxEventAdmin, "list_per_page", 2)
     events = [add() for _ in range(4)]
     client = user()
     assert listed(client, "?p=2") == [events[1].pk, events[0].pk]
@@ -388,7 +388,7 @@ def test_selected_events_are_given_up() -> None:
 
 
 def test_all_that_match_are_selected_and_only_so_many_worked_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin_list, "PAGE_LENGTH", 2)
+    monkeypatch.setattr(inbox_admin.InboxEventAdmin, "list_per_page", 2)
     monkeypatch.setattr(inbox_admin, "MOST_AT_ONCE", 3)
     dead = [add(state="dead") for _ in range(4)]
     other = add(state="dead", event_type="ticket_created")

@@ -12,7 +12,8 @@ from django.db import connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from bloonio_chat.inbox.admin_list import LAST_PAGE, PAGE_LENGTH
+from bloonio_chat.admin_paging import LAST_PAGE
+from bloonio_chat.inbox.admin_list import PAGE_LENGTH
 from bloonio_chat.inbox.models import InboxEvent
 from bloonio_chat.inbox.retention import prune
 from tests.inbox.rows import Quiet, add_many, made

@@ -17,7 +17,7 @@ from typing import Any, Final
 import pytest
 from celery import Celery
 
-from bloonio_chat.inbox.acceptance import lane_of
+from bloonio_chat.inbox.lanes import lane_of
 from tests.inbox.project import brokers, databases, deeds
 from tests.inbox.project.posting import Poster, body_of
 from tests.inbox.project.processes import WORKER, Process, Processes, environment, free_port, wait_until

@@ -105,7 +105,7 @@ def test_one_tenants_person_is_another_one(settings: Any) -> None:
         add(tenant=alias, conversation_id=f"c-{alias}", lane=f"lane {number}", visitor_user_id="jane")
     assert InboxForgetting().conversations(tenant="b", visitor="jane") == {("b", "c-b")}
     assert forget(tenant="b")["erased_events"] == 1
-    assert list(InboxEvent.objects.filter(erased_at__isnull=True).values_list("tenant", flat=True)) == ["default", "B"]
+    assert set(InboxEvent.objects.filter(erased_at__isnull=True).values_list("tenant", flat=True)) == {"default", "B"}
     assert forget()["erased_events"] == 2
 
 

@@ -33,8 +33,7 @@ class Command(BaseCommand):
 
 def _flat(figures: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in figures.items():
-        label = f"{prefix}{name.replace('_', ' ')}"
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{label}: ")
+            yield from _flat(value, f"{prefix}{name}: ")
         else:
-            yield label, "-" if value is None else value
+            yield f"{prefix}{name}", "-" if value is None else value
