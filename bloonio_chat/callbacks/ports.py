@@ -83,7 +83,8 @@ class Ports:
     :func:`bloonio_chat.callbacks.guard.accept`. ``project`` writes a batch of events to the mirror, all of it or, by
     raising, none. ``hydrate`` fetches at most so many objects that were marked, and returns how many it did.
     ``process_inbox``, ``sync`` and ``verify`` are what the commands of the like names run, with the command's options,
-    and return what is to be said at the end. ``inbox_stats`` returns the inbox's figures. ``prune`` erases what is past
+    and return what is to be said at the end. ``inbox_stats`` returns the inbox's figures, ``inbox_vitals`` those
+    of them that cost little. ``prune`` erases what is past
     its retention, with ``dry_run``, and returns how many of what. ``links`` returns the admin's URL for what the room
     has of a (tenant, conversation id), or ``None``.
     """
@@ -93,6 +94,7 @@ class Ports:
     hydrate: Hydrate | None = None
     process_inbox: Callable[[Mapping[str, Any], Report], Mapping[str, int]] | None = None
     inbox_stats: Callable[[], Mapping[str, Any]] | None = None
+    inbox_vitals: Callable[[], Mapping[str, int | float | None]] | None = None
     sync: Callable[[Mapping[str, Any], Report], Mapping[str, int]] | None = None
     verify: Callable[[Mapping[str, Any], Report], Mapping[str, int]] | None = None
     prune: dict[str, Callable[[bool, Report], Mapping[str, int]]] = field(default_factory=dict)

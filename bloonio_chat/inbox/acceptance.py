@@ -12,7 +12,7 @@ import time
 from datetime import datetime, timezone
 from typing import Any, Final
 
-from django.db import connections, router, transaction
+from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import BinaryField, CharField, F, Field
 from django.db.models.constants import OnConflict
@@ -20,6 +20,7 @@ from django.db.models.constants import OnConflict
 from bloonio_chat.callbacks.ports import ACCEPTED, RETRY_LATER, Acceptance
 from bloonio_chat.inbox import states
 from bloonio_chat.inbox.clock import clock_sql
+from bloonio_chat.inbox.durability import why_not_durable
 from bloonio_chat.inbox.handover import hand_over
 from bloonio_chat.inbox.lanes import lane_of
 from bloonio_chat.inbox.models import InboxEvent
@@ -59,7 +60,9 @@ def _store(received: Received) -> str | None:
     """Write the row and return its lane; ``None`` if it is there already. Raises if neither."""
     using = router.db_for_write(InboxEvent)
     connection = connections[using]
-    _require_autocommit(connection)
+    problem = why_not_durable(connection)
+    if problem:
+        raise NotStoredError(problem)
     values = _values(received)
     with connection.cursor() as cursor:
         cursor.execute(_insert_statement(using), _parameters(values, connection))
@@ -69,24 +72,6 @@ def _store(received: Received) -> str | None:
     if not InboxEvent.objects.using(using).filter(key=values["key"]).update(repeats=F("repeats") + 1):
         raise NotStoredError("the database passed over the row without saying why")
     return None
-
-
-def _require_autocommit(connection: BaseDatabaseWrapper) -> None:
-    """Refuse a transaction around us: it could undo what the answer has promised."""
-    if connection.get_autocommit():
-        return
-    where = f"the database {connection.alias!r}"
-    if not connection.in_atomic_block:
-        raise NotStoredError(f"{where} is not in autocommit mode (AUTOCOMMIT in DATABASES, or set_autocommit())")
-    try:
-        # Django's own rule for what must not be undone, which knows its TestCase's transactions.
-        with transaction.atomic(using=connection.alias, durable=True):
-            return
-    except RuntimeError:
-        pass
-    raise NotStoredError(
-        f"a transaction around the callback, on {where}, could undo what the answer promises: leave it"
-    )
 
 
 def _values(received: Received) -> dict[str, Any]:

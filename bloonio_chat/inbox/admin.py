@@ -17,6 +17,7 @@ from django.utils.html import format_html
 from django.utils.text import Truncator
 from django.views.decorators.http import require_POST
 
+from bloonio_chat.admin_paging import BoundedPaginator
 from bloonio_chat.inbox import admin_page, interventions
 from bloonio_chat.inbox.admin_list import MOST_FOUND, PAGE_LENGTH, EventList, StateFilter, TypeFilter, find
 from bloonio_chat.inbox.handover import hand_over
@@ -45,6 +46,8 @@ class InboxEventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in
     list_display_links = ("id", "event_type")
     list_filter = (StateFilter, TypeFilter)
     list_per_page = PAGE_LENGTH
+    # For whoever else asks for its rows: autocompletion.
+    paginator = BoundedPaginator
     list_max_show_all = 0
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER

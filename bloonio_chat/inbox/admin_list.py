@@ -93,6 +93,9 @@ def find(events: QuerySet[InboxEvent], term: str) -> tuple[QuerySet[InboxEvent],
     Always the whole of it, never a part. The second value tells that more than the newest 1,000 matched, and the
     rest was left out.
     """
+    if "\0" in term:
+        # No text of ours has it, and PostgreSQL takes none that does.
+        return events.none(), False
     rows = InboxEvent.objects.using(events.db)
     ids: set[int] = set()
     # One index each: a database that is asked for all of them at once may read the table instead.

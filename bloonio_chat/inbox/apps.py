@@ -19,7 +19,7 @@ class InboxConfig(AppConfig):
         from bloonio_chat.inbox import checks  # noqa: F401  # importing it registers them
         from bloonio_chat.inbox.acceptance import accept
         from bloonio_chat.inbox.erasing import InboxForgetting
-        from bloonio_chat.inbox.figures import figures
+        from bloonio_chat.inbox.figures import figures, vitals
         from bloonio_chat.inbox.links import events_of
         from bloonio_chat.inbox.retention import prune
         from bloonio_chat.inbox.sweeping import process_inbox
@@ -27,6 +27,7 @@ class InboxConfig(AppConfig):
         ports.accept = accept
         ports.process_inbox = process_inbox
         ports.inbox_stats = figures
+        ports.inbox_vitals = vitals
         ports.prune[self.label] = prune
         ports.forget[self.label] = InboxForgetting()
         ports.links[self.label] = events_of

@@ -7,6 +7,7 @@ W005  the inline runner outside ``DEBUG``
 W006  ``INBOX_RUNNER`` is ``celery``, and the project's Celery reaches no broker
 W007  (database) events came in, and no sweep has been seen lately
 W008  a Celery task may run for longer than ``INBOX_LEASE_SECONDS``
+W009  Celery's time limit is so short that tasks are cut off in the middle of their work
 ====  ==================================================================================================
 """
 
@@ -28,6 +29,8 @@ from bloonio_chat.sdk.errors import ChatRelayConfigurationError
 
 # Longer ago is not lately: cron and beat sweep every few minutes.
 LATELY_SECONDS: Final = 3600
+# The 20 and 2 s for which a task delivers, and what the last receiver may take.
+SHORTEST_TIME_LIMIT: Final = 30
 
 _Check = Callable[..., list[CheckMessage]]
 
@@ -115,14 +118,35 @@ def check_lease(settings: conf.AppSettings) -> Iterator[CheckMessage]:
     from bloonio_chat.inbox.tasks import celery_app
 
     found = celery_app().conf
-    limits = [limit for limit in (found.task_soft_time_limit, found.task_time_limit) if limit]
-    if limits and settings.inbox_lease_seconds < min(limits):
+    # A receiver that is told of the soft limit has failed, and the task goes on to the next.
+    limit = found.task_time_limit or found.task_soft_time_limit
+    if limit and settings.inbox_lease_seconds < limit:
         yield Warning(
-            f"A Celery task may run for {min(limits):g} s, and BLOONIO_CHAT_INBOX_LEASE_SECONDS is "
+            f"A Celery task may run for {limit:g} s, and BLOONIO_CHAT_INBOX_LEASE_SECONDS is "
             f"{settings.inbox_lease_seconds}: a receiver that takes longer than the lease is called again by another "
             "worker.",
             hint="Set BLOONIO_CHAT_INBOX_LEASE_SECONDS to that time limit at least, or lower Celery's task_time_limit.",
             id="bloonio_chat.W008",
+        )
+
+
+@register(Tags.compatibility)
+@_for_runner(CELERY)
+def check_time_limit(settings: conf.AppSettings) -> Iterator[CheckMessage]:
+    """W009: tasks are cut off in the middle of their work, whatever receivers do."""
+    if not _has_celery() or _celery_problem()[0]:
+        return
+    from bloonio_chat.inbox.tasks import celery_app
+
+    found = celery_app().conf
+    limits = [limit for limit in (found.task_soft_time_limit, found.task_time_limit) if limit]
+    if limits and min(limits) < SHORTEST_TIME_LIMIT:
+        yield Warning(
+            f"Celery cuts a task off after {min(limits):g} s, and one that delivers from the inbox works for 20 s "
+            "before it hands on the rest.",
+            hint=f"Set Celery's task_time_limit and task_soft_time_limit to {SHORTEST_TIME_LIMIT} s at least, or, in "
+            "task_annotations, those of bloonio_chat.inbox.deliver and .drain, and silence this.",
+            id="bloonio_chat.W009",
         )
 
 

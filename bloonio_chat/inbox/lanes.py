@@ -24,8 +24,6 @@ from bloonio_chat.inbox.clock import DatabaseClock, read_clock
 from bloonio_chat.inbox.models import InboxEvent, InboxLane
 
 LANE_LENGTH: Final = 32
-# How much of a lease may pass before it is renewed.
-RENEW_AFTER: Final = 1 / 3
 _DEADLOCKS: Final = 5
 
 T = TypeVar("T")

@@ -9,6 +9,7 @@ from django.utils.http import urlencode
 from bloonio_chat.conf import get_config
 from bloonio_chat.inbox.lanes import lane_of
 from bloonio_chat.inbox.models import InboxEvent
+from bloonio_chat.sdk.errors import ChatRelayConfigurationError
 
 
 def events_of(tenant: str, conversation_id: str) -> str | None:
@@ -16,7 +17,11 @@ def events_of(tenant: str, conversation_id: str) -> str | None:
 
     ``tenant`` is the alias. ``None`` where there are none, for an unknown tenant, and without the admin.
     """
-    settings = get_config().tenants.get(tenant)
+    try:
+        settings = get_config().tenants.get(tenant)
+    except ChatRelayConfigurationError:
+        # Checks tell.
+        return None
     if settings is None or not conversation_id:
         return None
     lane = lane_of(settings.tenant_id, conversation_id, "")

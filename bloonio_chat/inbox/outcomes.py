@@ -17,7 +17,7 @@ from django.utils.timezone import now
 from bloonio_chat.callbacks.delivery import PROJECTION
 from bloonio_chat.inbox import states
 from bloonio_chat.inbox.clock import DatabaseClock
-from bloonio_chat.inbox.lanes import RENEW_AFTER, Lease
+from bloonio_chat.inbox.lanes import Lease
 from bloonio_chat.inbox.models import InboxEvent, InboxReceipt
 from bloonio_chat.sdk.events import WebhookEvent
 from bloonio_chat.signals import delivery_failed
@@ -88,7 +88,6 @@ class Outcomes:
         self._random = random
         self._sleep = sleep
         self._renewed_at = monotonic()
-        self._since: float | None = None
         self._receipts: list[tuple[str, InboxReceipt]] = []
         self._finished: list[Delivery] = []
 
@@ -108,12 +107,10 @@ class Outcomes:
             delivery.errors[receiver] = error
         if not is_written:
             self._receipts.append((delivery.row.lane, receipt))
-            self._begin()
 
     def finish(self, delivery: Delivery) -> None:
         """Take an event whose attempt has ended: delivered, if ``delivery.errors`` is empty."""
         self._finished.append(delivery)
-        self._begin()
 
     def is_last(self, delivery: Delivery, patience: int) -> bool:
         """Return whether this attempt is the last one, or has ``patience`` attempts with it."""
@@ -125,16 +122,15 @@ class Outcomes:
 
     def has_unwritten(self) -> bool:
         """Return whether anything has gathered."""
-        return self._since is not None
+        return bool(self._receipts or self._finished)
 
     def is_time(self) -> bool:
-        """Return whether to write now: enough has gathered, or the lease wants to be renewed."""
-        if len(self._receipts) + len(self._finished) >= MOST_UNWRITTEN:
-            return True
-        time = self._monotonic()
-        return (self._since is not None and time - self._since >= LONGEST_UNWRITTEN_SECONDS) or (
-            time - self._renewed_at > self._lease.seconds * RENEW_AFTER
-        )
+        """Return whether to write now, and renew the lease: enough has gathered, or time has passed.
+
+        Since the last renewal, and not since the first outcome: each receiver has the whole lease, or nearly.
+        """
+        has_enough = len(self._receipts) + len(self._finished) >= MOST_UNWRITTEN
+        return has_enough or self._monotonic() - self._renewed_at >= LONGEST_UNWRITTEN_SECONDS
 
     def write(self) -> set[str]:
         """Write what has gathered, and renew the lease; return the lanes that were lost, whose outcomes are dropped."""
@@ -146,14 +142,10 @@ class Outcomes:
                 len(lost),
             )
         finished = [delivery for delivery in self._finished if delivery.row.lane in self._lease.lanes]
-        self._receipts, self._finished, self._since = [], [], None
+        self._receipts, self._finished = [], []
         for delivery in finished:
             self._count(delivery)
         return lost
-
-    def _begin(self) -> None:
-        if self._since is None:
-            self._since = self._monotonic()
 
     def _written_patiently(self) -> set[str]:
         for pause in _PAUSES:

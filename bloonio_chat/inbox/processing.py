@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from django.db import router
+from django.db import connections, router
+from django.db.transaction import TransactionManagementError
 
 from bloonio_chat.callbacks.ports import Report, ports
 from bloonio_chat.conf import get_config
 from bloonio_chat.inbox import lanes as leasing
 from bloonio_chat.inbox.delivering import deliver, read_due
+from bloonio_chat.inbox.durability import why_not_durable
 from bloonio_chat.inbox.models import InboxEvent
 from bloonio_chat.inbox.outcomes import Outcomes, Tally
 
@@ -50,10 +52,14 @@ def process(
 
     ``lanes``: only there. ``event_id``: only that one, of the one lane that is given. ``limit``: at most so many
     events. ``seconds``: begin nothing new after so long. ``older_than_ms``: leave out what became due only just now.
-    ``stop`` is asked between two events. Raises what the database raises; what receivers raise is in the ledger and in
+    ``stop`` is asked between two events. Raises ``TransactionManagementError`` in a transaction, which could undo what
+    is noted of receivers that were called, and what the database raises; what receivers raise is in the ledger and in
     the log.
     """
     using = router.db_for_write(InboxEvent)
+    problem = why_not_durable(connections[using])
+    if problem:
+        raise TransactionManagementError(f"Nothing is delivered from the inbox: {problem}.")
     app = get_config().app
     search = _Search(using, lanes, older_than_ms)
     started, tally, size, tries = monotonic(), Tally(), FIRST_SIZE, 0

@@ -218,7 +218,7 @@ def test_a_first_callback_is_one_statement_and_a_repeat_is_two(database: str, mo
         return execute(sql, *rest)
 
     # Within a test's transaction Django's own rule costs savepoints, which no callback pays.
-    monkeypatch.setattr(acceptance, "_require_autocommit", lambda connection: None)
+    monkeypatch.setattr(acceptance, "why_not_durable", lambda connection: None)
     with connections[database].execute_wrapper(note):
         keep(event_id="e1")
         assert post(Client(), PATH, envelope(event_id="e1")).status_code == 200

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.db import connections
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from bloonio_chat.callbacks.ports import ports
 from bloonio_chat.inbox import admin as inbox_admin
@@ -167,6 +169,18 @@ def test_the_end_of_the_list_has_no_older_page(monkeypatch: pytest.MonkeyPatch) 
     assert listed(client, "?p=3") == []
 
 
+def test_autocompletion_counts_not_further_than_its_pages(database: str) -> None:
+    event, *_ = [add() for _ in range(21)]
+    client = user()
+    path = "/admin/autocomplete/?app_label=bloonio_chat_inbox&model_name=inboxreceipt&field_name=event&term="
+    with CaptureQueriesContext(connections[database]) as asked:
+        assert client.get(path).json()["pagination"] == {"more": True}
+    counting = [query["sql"] for query in asked.captured_queries if "COUNT(" in query["sql"]]
+    assert all("LIMIT 1000" in sql for sql in counting)
+    assert [each["id"] for each in client.get(f"{path}{event.pk}").json()["results"]] == [str(event.pk)]
+    assert client.get(f"{path}%00").json()["results"] == []
+
+
 @pytest.mark.parametrize("query", ["?o=1", "?o=-2.3", "?all=", "?_facets=True", "?e=1", "?_to_field=id", "?_popup=1"])
 def test_parameters_of_the_admins_own_do_no_harm(query: str) -> None:
     ids = [add().pk for _ in range(2)]
@@ -281,7 +295,7 @@ def test_an_event_that_is_not_there_leads_back() -> None:
         assert client.post(f"{LIST}{10**30}/{button}/").status_code == 404
 
 
-def test_the_rooms_own_link_leads_to_the_conversations_events() -> None:
+def test_the_rooms_own_link_leads_to_the_conversations_events(settings: Any) -> None:
     event, _ = add(conversation_id="c 1&x"), add(conversation_id="c2")
     link = ports.links["bloonio_chat_inbox"]
     url = link("default", "c 1&x")
@@ -290,6 +304,8 @@ def test_the_rooms_own_link_leads_to_the_conversations_events() -> None:
     assert link("default", "c3") is None
     assert link("default", "") is None
     assert link("nobody", "c2") is None
+    settings.BLOONIO_CHAT_TENANT_ID = "wrong"
+    assert link("default", "c2") is None
 
 
 @pytest.mark.urls("tests.urls")

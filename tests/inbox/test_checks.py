@@ -23,7 +23,7 @@ from tests.secrets import MARK
 
 needs_databases = pytest.mark.django_db(databases="__all__")
 
-IDS = ["E006", "E007", "W005", "W006", "W007", "W008"]
+IDS = ["E006", "E007", "W005", "W006", "W007", "W008", "W009"]
 
 
 @pytest.fixture(autouse=True)
@@ -167,7 +167,8 @@ def test_w006_survives_a_configuration_that_can_not_be_read(settings: Any, app: 
         ({"task_time_limit": 60}, 60, False),
         ({"task_time_limit": 61}, 60, True),
         ({"task_soft_time_limit": 300}, 60, True),
-        ({"task_soft_time_limit": 50, "task_time_limit": 300}, 60, False),
+        ({"task_soft_time_limit": 50, "task_time_limit": 300}, 60, True),
+        ({"task_soft_time_limit": 300, "task_time_limit": 50}, 60, False),
     ],
 )
 def test_w008_wants_a_lease_as_long_as_a_task(
@@ -180,6 +181,27 @@ def test_w008_wants_a_lease_as_long_as_a_task(
     assert bool(found("W008")) is warns
     if warns:
         assert "BLOONIO_CHAT_INBOX_LEASE_SECONDS is 60" in said("W008")
+
+
+# ---- W009 --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limits", "warns"),
+    [
+        ({}, False),
+        ({"task_time_limit": 30}, False),
+        ({"task_time_limit": 29}, True),
+        ({"task_soft_time_limit": 29, "task_time_limit": 300}, True),
+    ],
+)
+def test_w009_wants_time_for_a_task(settings: Any, app: Celery, limits: dict[str, int], warns: bool) -> None:
+    app.conf.update(limits)
+    assert found("W009") == []
+    settings.BLOONIO_CHAT_INBOX_RUNNER = "celery"
+    assert bool(found("W009")) is warns
+    if warns:
+        assert "cuts a task off after 29 s" in said("W009")
 
 
 # ---- W007 --------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connections, transaction
 
 from bloonio_chat import signals
-from bloonio_chat.inbox import handover, lanes, outcomes
+from bloonio_chat.inbox import handover, outcomes, processing
 from bloonio_chat.inbox.handover import Handover
 from bloonio_chat.inbox.models import InboxEvent, InboxLane, InboxReceipt
 from tests.databases import RoomsRouter
@@ -280,6 +280,7 @@ def test_within_a_transaction_nothing_is_waited_for(monkeypatch: pytest.MonkeyPa
     hear("r")
     keep()
     clock = Time()
+    monkeypatch.setattr(processing, "why_not_durable", lambda connection: None)
     with (
         pytest.raises(OperationalError),
         transaction.atomic(using=RoomsRouter.alias),
@@ -305,6 +306,21 @@ def test_an_event_that_is_deleted_while_it_is_delivered_takes_no_other_along() -
     assert set(heard) == {"m0", "gone", "m1"}
     make_due()
     assert run().total == 0
+
+
+@pytest.mark.usefixtures("database")
+def test_what_a_slow_receiver_did_is_in_the_ledger_before_the_next_is_called() -> None:
+    clock = Time()
+    seen: list[dict[str, tuple[bool, int]]] = []
+
+    def be_slow(_: Any) -> None:
+        clock.now += 0.3
+
+    hear("slow", be_slow)
+    hear("next", lambda _: seen.append(receipts(event)))
+    event = keep()
+    assert run(monotonic=clock.monotonic).delivered == 1
+    assert seen == [{"message_received:slow": (True, 1)}]
 
 
 def test_a_write_is_as_late_as_a_moment_or_a_hundred_outcomes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,4 +350,3 @@ def test_a_write_is_as_late_as_a_moment_or_a_hundred_outcomes(monkeypatch: pytes
     assert run(monotonic=clock.monotonic).delivered == 1
     # As soon as the slow one is done, and then the event's own state.
     assert writes == [0, 1]
-    assert lanes.RENEW_AFTER < 0.5

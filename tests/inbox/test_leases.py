@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connections
+from django.db.models import F
 
 from bloonio_chat.inbox import delivering, processing
 from bloonio_chat.inbox import lanes as leasing
@@ -128,21 +129,24 @@ def test_what_ended_its_last_worker_goes_last() -> None:
     assert (sorted(heard[:2]), heard[2]) == (["elsewhere", "in its lane"], "suspect")
 
 
-def test_a_lease_is_renewed_between_slow_receivers(database: str, settings: Any) -> None:
+@pytest.mark.parametrize("seconds", [1, 9, 20])
+def test_a_lease_is_renewed_between_slow_receivers(database: str, settings: Any, seconds: int) -> None:
     settings.BLOONIO_CHAT_INBOX_LEASE_SECONDS = 30
     clock, left = Time(), []
 
     def be_slow(_: Any) -> None:
-        left.append(InboxLane.objects.annotate(left=leasing._until(0)).values_list("leased_until_ms", "left")[0])
-        clock.now += 20
+        held = InboxLane.objects.annotate(now=leasing._until(0)).values_list("leased_until_ms", "now")
+        left.append(min(held, key=lambda each: each[0]))
+        clock.now += seconds
         # The database's clock goes on too.
-        InboxLane.objects.update(leased_until_ms=InboxLane.objects.get().leased_until_ms - 20_000)
+        InboxLane.objects.update(leased_until_ms=F("leased_until_ms") - seconds * 1000)
 
     for number in range(4):
         hear(f"r{number}", be_slow)
-    keep()
-    assert run(monotonic=clock.monotonic).delivered == 1
-    assert [round((until - now) / 1000) for until, now in left] == [30] * 4
+    keep(conversation_id="c1")
+    keep(conversation_id="c2")
+    assert run(monotonic=clock.monotonic).delivered + run(monotonic=clock.monotonic).delivered == 2
+    assert [round((until - now) / 1000) for until, now in left] == [30] * 8
 
 
 def test_lanes_that_were_abandoned_are_cleared(database: str) -> None:

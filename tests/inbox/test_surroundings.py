@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.db import connections, transaction
 from django.db.models import F, Value
+from django.db.transaction import TransactionManagementError
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 from django.utils import timezone as django_timezone
@@ -85,10 +86,20 @@ def test_a_middleware_with_a_transaction_gets_503_and_a_loud_log(
     before = settings.MIDDLEWARE
     settings.MIDDLEWARE = [*before, f"{__name__}.in_a_transaction"]
     response = post(Client(), "message-received", envelope())
-    assert refused(caplog, response, "a transaction around the callback")
+    assert refused(caplog, response, "a transaction is open on the database")
     settings.MIDDLEWARE = before
     assert not InboxEvent.objects.exists()
     keep()
+
+
+@with_transactions
+def test_nothing_is_delivered_in_a_transaction(database: str) -> None:
+    heard = hear("r")
+    keep()
+    with transaction.atomic(using=database), pytest.raises(TransactionManagementError, match="a transaction is open"):
+        run()
+    assert not heard
+    assert run().delivered == 1
 
 
 @with_transactions
@@ -97,7 +108,7 @@ def test_a_transaction_around_the_view_gets_503(database: str, caplog: pytest.Lo
     request = RequestFactory().post("/", body, "application/json", headers=signed(body))
     with transaction.atomic(using=database):
         response = callback(request, "message-received")
-    assert refused(caplog, response, "a transaction around the callback")
+    assert refused(caplog, response, "a transaction is open on the database")
     assert not InboxEvent.objects.exists()
 
 
@@ -135,7 +146,7 @@ def test_the_transaction_of_a_django_test_case_does_not_stand_in_the_way() -> No
 def test_a_transaction_within_a_django_test_case_still_does(database: str, caplog: pytest.LogCaptureFixture) -> None:
     with transaction.atomic(using=database):
         response = post(Client(), "message-received", envelope())
-    assert refused(caplog, response, "a transaction around the callback")
+    assert refused(caplog, response, "a transaction is open on the database")
     assert not InboxEvent.objects.exists()
 
 
