@@ -67,6 +67,18 @@ def no_secret_in_any_log() -> Iterator[None]:
     assert not shown, f"secrets in the log: {shown}"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def known_to_have_json(django_db_blocker: Any) -> None:
+    """Have SQLite asked whether it knows JSON, which Django's checks do once, and which is no test's access."""
+    from django.db import connections
+
+    with django_db_blocker.unblock():
+        for connection in connections.all():
+            if connection.vendor == "sqlite":
+                assert connection.features.supports_json_field
+                connection.close()
+
+
 @pytest.fixture(autouse=True)
 def fresh_state(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Empty the cache, and let no tenant, client, receiver or language of one test reach the next."""
