@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import socket
 import subprocess
@@ -40,10 +41,13 @@ def serving(
 
 
 def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    host, _, port = address.partition(":")
+    # An answer, and not a connection: the socket is there long before the application is.
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+        connection = http.client.HTTPConnection(address, timeout=_PATIENCE_SECONDS)
+        with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(connection):
+            connection.request("GET", "/")
+            connection.getresponse().read()
             return
         time.sleep(0.05)
     raise RuntimeError(f"gunicorn does not serve; see {log}.")

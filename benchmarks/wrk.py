@@ -33,13 +33,15 @@ def post_each(address: str, requests: Sequence[bytes], *, file: Path) -> Load:
     if wrk is None:
         raise RuntimeError("wrk was not found: install it (apt-get install wrk, brew install wrk).")
     file.write_bytes(b"".join(b"%d\n%b" % (len(one), one) for one in requests))
-    command = [wrk, "--threads=1", f"--connections={CONNECTIONS}", "--duration=1s", f"--script={_SCRIPT}"]
+    command = [wrk, "--threads=1", f"--connections={CONNECTIONS}", "--duration=2s", f"--script={_SCRIPT}"]
     run = subprocess.run(
         [*command, f"http://{address}", "--", str(file), str(SECONDS)], capture_output=True, text=True, check=True
     )
     found = json.loads(run.stdout.strip().rpartition("\n")[2])
     if found["refused"] or found["failed"]:
         raise RuntimeError(f"Of {found['answered']} answers {found['refused']} were refusals; {run.stdout}")
+    if not found["answered"]:
+        raise RuntimeError(f"No request was answered within {SECONDS} s: {run.stdout}")
     return Load(found["answered"], found["seconds"])
 
 
