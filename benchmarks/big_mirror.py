@@ -75,7 +75,7 @@ PAGES: Final = (
     Page("search: numbers that begin so", _TICKETS + "?q={number_start}*"),
     Page("search: a ticket's visitor", _TICKETS + "?q={visitor}"),
     Page("a ticket", _TICKETS + "{conversation_key}/change/"),
-    # Counts a month of conversations and all open tickets, and is kept for a minute.
+    # Counts a month of conversations and 10,000 open tickets, and is kept for a minute.
     Page("overview, not from the cache", _CONVERSATIONS + "overview/", is_limited=False),
 )
 

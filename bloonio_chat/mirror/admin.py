@@ -71,8 +71,8 @@ class ConversationAdmin(ReadOnlyAdmin):
         """Return the list that counts nothing."""
         return ConversationList
 
-    def find(self, rows: QuerySet[Any], term: str) -> tuple[QuerySet[Any], bool]:
-        """Return the conversations that the term finds, and whether there are more."""
+    def find(self, rows: QuerySet[Any], term: str) -> tuple[QuerySet[Any], str]:
+        """Return the conversations that the term finds, and a warning if there are more."""
         return find_conversations(rows, term)
 
     @admin.display(description=_("visitor"))
@@ -129,7 +129,7 @@ class ConversationAdmin(ReadOnlyAdmin):
             row, before=request.GET.get("before"), with_messages=may_see_messages, with_tickets=may_see_tickets
         )
         now = aware_now()
-        inbox = ports.links.get(_INBOX)
+        inbox = ports.links.get(_INBOX) if request.user.has_perm(f"{_INBOX}.view_inboxevent") else None
         return {
             "title": one_line(row.visitor_display_name or row.visitor_user_id or row.relay_id),
             "page": page,
@@ -139,7 +139,7 @@ class ConversationAdmin(ReadOnlyAdmin):
             "metadata": pretty(row.metadata),
             "extra": pretty(row.extra),
             "relay_url": relay_url_of(row, page.tickets[0] if page.tickets else None),
-            "inbox_url": inbox(row.tenant, row.relay_id) if inbox and request.user.has_module_perms(_INBOX) else None,
+            "inbox_url": inbox and inbox(row.tenant, row.relay_id),
         }
 
     def refresh(self, row: Conversation) -> Refreshed:
@@ -212,10 +212,10 @@ class TicketAdmin(ReadOnlyAdmin):
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
         """Return the most urgent first where the list goes by SLA, else the latest."""
-        return ("sla_due_at",) if admin_filters.SlaFilter.parameter_name in request.GET else ("-updated_at",)
+        return ("sla_due_at",) if admin_filters.SlaFilter.asked_for(request) else ("-updated_at",)
 
-    def find(self, rows: QuerySet[Any], term: str) -> tuple[QuerySet[Any], bool]:
-        """Return the tickets that the term finds, and whether there are more."""
+    def find(self, rows: QuerySet[Any], term: str) -> tuple[QuerySet[Any], str]:
+        """Return the tickets that the term finds, and a warning if there are more."""
         return find_tickets(rows, term)
 
     @admin.display(description=_("number"))

@@ -24,7 +24,7 @@ from bloonio_chat.sdk.errors import ChatRelayConfigurationError
 
 Choices = Sequence[tuple[str, Any]]
 
-# Operators are looked for among so many of the conversations and tickets that somebody works on.
+# Operators are looked for among so many of the conversations and tickets that somebody has taken.
 NEWEST: Final = 200
 MOST_OPERATORS: Final = 20
 
@@ -153,19 +153,29 @@ class SlaFilter(SimpleListFilter):
     title = _("SLA")
     parameter_name = "sla"
 
+    @classmethod
+    def asked_for(cls, request: HttpRequest) -> str | None:
+        """Return the choice that the URL asks for, by which the list is also sorted; ``None`` for what is no choice."""
+        value = request.GET.get(cls.parameter_name)
+        return value if value in (OVERDUE, DUE_SOON, IN_TIME) else None
+
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
         """Return the choices."""
         return ((OVERDUE, _("overdue")), (DUE_SOON, _("due soon")), (IN_TIME, _("due later")))
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return the tickets that stand so."""
+        asked = self.asked_for(request)
+        if asked is None:
+            return queryset
         now = aware_now()
         limits = {
             OVERDUE: {"sla_due_at__lt": now},
             DUE_SOON: {"sla_due_at__gte": now, "sla_due_at__lte": now + SOON},
             IN_TIME: {"sla_due_at__gt": now + SOON},
-        }.get(str(self.value()))
-        return queryset if limits is None else queryset.filter(is_open=True, **limits)
+        }
+        found: QuerySet[Any] = queryset.filter(is_open=True, **limits[asked])
+        return found
 
 
 class OperatorFilter(_ColumnFilter):
@@ -214,5 +224,5 @@ class AssigneeFilter(OperatorFilter):
 
     def at_work(self, model: Any) -> Any:
         """Return the operators of open tickets; a ticket knows no name."""
-        rows = Ticket.objects.filter(is_open=True)
+        rows = Ticket.objects.filter(is_open=True).exclude(assignee_user_id="")
         return rows.order_by("-updated_at").values_list("assignee_user_id", "assignee_user_id")

@@ -17,7 +17,6 @@ from django.views.decorators.http import require_POST
 
 from bloonio_chat.admin_paging import BoundedPaginator
 from bloonio_chat.mirror.admin_lists import PAGE_LENGTH
-from bloonio_chat.mirror.admin_search import MOST_FOUND
 from bloonio_chat.mirror.outside_text import one_line
 from bloonio_chat.mirror.refreshing import Refreshed
 from bloonio_chat.sdk.errors import ChatRelayError
@@ -78,14 +77,16 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in t
         """Return the rows that the term finds, and that none of them comes twice."""
         if not search_term.strip():
             return queryset, False
-        found, is_cut = self.find(queryset, search_term)
-        if is_cut:
-            text = _("More than %(count)s match, and not all of them are shown. Type more of the id.")
-            self.message_user(request, text % {"count": MOST_FOUND}, messages.WARNING)
+        if "\x00" in search_term:
+            # No column has it, and PostgreSQL refuses to be asked; a list's own form has refused it before.
+            return queryset.none(), False
+        found, warning = self.find(queryset, search_term)
+        if warning:
+            self.message_user(request, warning, messages.WARNING)
         return found, False
 
-    def find(self, rows: QuerySet[Any], term: str) -> tuple[QuerySet[Any], bool]:
-        """Return the rows that the term finds, and whether there are more."""
+    def find(self, rows: QuerySet[Any], term: str) -> tuple[QuerySet[Any], str]:
+        """Return the rows that the term finds, and a warning for the top of the list, empty for none."""
         raise NotImplementedError
 
     # ---- the page of one row ---------------------------------------------------------------------------------------
@@ -158,5 +159,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in t
     def _tell(self, request: HttpRequest, refreshed: Refreshed) -> None:
         self.message_user(request, _("Refreshed from the relay."), messages.SUCCESS)
         if refreshed.missing:
-            text = _("The relay does not have, or does not list: %(what)s.")
+            text = _("The relay does not have, or does not list, all of it.")
+            if self.may(request, "view_ticket"):
+                text = _("The relay does not have, or does not list: %(what)s.")
             self.message_user(request, text % {"what": ", ".join(refreshed.missing)}, messages.WARNING)

@@ -1,6 +1,7 @@
 """The admin's search: ids, each on its own index, whole or by how they begin.
 
-A term is taken for a whole id first. Where nothing has it, or where it ends with ``*``, it is how an id begins.
+A term is taken for a whole id first. Where nothing has it, or where it ends with ``*``, it is how an id begins. The
+relay's own ids are looked for among those of the tenants in the settings: their index begins with the tenant.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 from django.db import connections
 from django.db.models import Q, QuerySet
+from django.utils.translation import gettext as _
 
 from bloonio_chat.mirror.admin_filters import tenant_aliases
 
@@ -20,16 +22,16 @@ _ANY_END: Final = "*"
 _LAST_CHARACTER: Final = "\U0010ffff"
 
 
-def find_conversations(conversations: QuerySet[Any], term: str) -> tuple[QuerySet[Any], bool]:
-    """Return the conversations whose id, or whose visitor's, is the term; and whether there are more.
+def find_conversations(conversations: QuerySet[Any], term: str) -> tuple[QuerySet[Any], str]:
+    """Return the conversations whose id, or whose visitor's, is the term; and a warning if there are more.
 
     Else those whose visitor's id begins with it.
     """
     return _find(conversations, term, whole=("visitor_user_id",), beginnings=("visitor_user_id",))
 
 
-def find_tickets(tickets: QuerySet[Any], term: str) -> tuple[QuerySet[Any], bool]:
-    """Return the tickets whose number or id, or whose visitor's, is the term; and whether there are more.
+def find_tickets(tickets: QuerySet[Any], term: str) -> tuple[QuerySet[Any], str]:
+    """Return the tickets whose number or id, or whose visitor's id, is the term; and a warning if there are more.
 
     Else those whose number, or whose visitor's id, begins with it. A number is also found in small letters.
     """
@@ -38,18 +40,20 @@ def find_tickets(tickets: QuerySet[Any], term: str) -> tuple[QuerySet[Any], bool
 
 def _find(
     rows: QuerySet[Any], term: str, *, whole: Sequence[str], beginnings: Sequence[str]
-) -> tuple[QuerySet[Any], bool]:
+) -> tuple[QuerySet[Any], str]:
     term = term.strip()
     found: set[int] = set()
-    is_cut = False
+    warning = ""
     # One index each: a database that is asked for all of them at once may read the table instead.
     if not term.endswith(_ANY_END):
         relay_id = Q(tenant__in=tenant_aliases(), relay_id=term)
-        is_cut = _collect(rows, [relay_id, *(Q(**{f"{name}__in": _spellings(name, term)}) for name in whole)], found)
+        if _collect(rows, [relay_id, *(Q(**{f"{name}__in": _spellings(name, term)}) for name in whole)], found):
+            warning = _("More than %(count)s have this very id. Only %(count)s are shown, and not always the latest.")
     if not found:
         start = term.rstrip(_ANY_END)
-        is_cut = bool(start) and _collect(rows, _begin_with(rows, beginnings, start), found)
-    return rows.filter(pk__in=found), is_cut
+        if start and _collect(rows, _begin_with(rows, beginnings, start), found):
+            warning = _("More than %(count)s match, and not all of them are shown. Type more of the id.")
+    return rows.filter(pk__in=found), warning and warning % {"count": MOST_FOUND}
 
 
 def _collect(rows: QuerySet[Any], conditions: Iterable[Q], found: set[int]) -> bool:

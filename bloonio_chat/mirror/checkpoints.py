@@ -11,8 +11,8 @@ from django.db import router, transaction
 from bloonio_chat.mirror.models import SyncCheckpoint
 from bloonio_chat.mirror.walking import Walk
 
-# What was read so long ago is read again.
-OLDEST: Final = timedelta(hours=24)
+# What was read so long ago is read again. A sync once a day goes on with the one of the day before.
+OLDEST: Final = timedelta(hours=48)
 # A run that has written nothing for so long is not at work any more.
 AT_WORK: Final = timedelta(minutes=10)
 
@@ -22,7 +22,7 @@ def open_run(
 ) -> dict[str, SyncCheckpoint]:
     """Return the checkpoints of a run, by resource: those of one that was not finished, else new ones.
 
-    A run that was asked for something else, or began over a day ago, is not gone on with; nor is any if ``restart``.
+    A run that was asked for something else, or began over two days ago, is not gone on with; nor is any if ``restart``.
     """
     using = router.db_for_write(SyncCheckpoint)
     rows = SyncCheckpoint.objects.using(using)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from enum import Enum
 from typing import Any, Final
 
 from bloonio_chat.mirror.models import Conversation, Message, MirrorModel, Ticket
+from bloonio_chat.mirror.nesting import shallow
 from bloonio_chat.sdk import types
 from bloonio_chat.sdk.events import LONGEST_ID
+from bloonio_chat.times import to_database_time
 
 Thing = types.Conversation | types.Message | types.Ticket
 
@@ -51,8 +54,12 @@ def differences(row: MirrorModel, thing: Thing) -> list[str]:
     A ticket's or message's row needs its ``conversation``.
     """
     model = type(row)
-    found = [name for name in _COLUMNS[model] if getattr(row, name) != _expected(row, name, getattr(thing, name))]
-    if row.extra != (thing.model_extra or {}):
+    found = [
+        name
+        for name in _COLUMNS[model]
+        if _comparable(getattr(row, name)) != _comparable(_expected(row, name, getattr(thing, name)))
+    ]
+    if row.extra != shallow(thing.model_extra or {}):
         found.append("extra")
     if not isinstance(row, Conversation) and _conversation_of(row) != (getattr(thing, "conversation_id", None) or ""):
         found.append("conversation_id")
@@ -60,7 +67,7 @@ def differences(row: MirrorModel, thing: Thing) -> list[str]:
 
 
 def _expected(row: MirrorModel, name: str, value: Any) -> Any:
-    """Return what the column holds if it holds the relay's value: texts are never null, and no longer than it."""
+    """Return what the column holds if it holds the relay's value: cut where that is too long or nested too deep."""
     column: Any = row._meta.get_field(name)
     if isinstance(value, Enum):
         value = str(value.value)
@@ -69,8 +76,13 @@ def _expected(row: MirrorModel, name: str, value: Any) -> Any:
     if isinstance(value, str) and getattr(column, "max_length", None) is not None:
         return value[:LONGEST_ID]
     if isinstance(value, Iterable) and not isinstance(value, (str, dict)):
-        return [item.model_dump(mode="json") if isinstance(item, types.RelayObject) else item for item in value]
-    return value
+        value = [item.model_dump(mode="json") if isinstance(item, types.RelayObject) else item for item in value]
+    return shallow(value)
+
+
+def _comparable(value: Any) -> Any:
+    """Return a time as the database holds it: where that is naive, two hours of a year are one."""
+    return to_database_time(value) if isinstance(value, datetime) else value
 
 
 def _conversation_of(row: MirrorModel) -> str:

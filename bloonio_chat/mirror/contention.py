@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from django.db import DatabaseError, IntegrityError, connections
+from django.db import DatabaseError, connections
 
 logger = logging.getLogger("bloonio_chat.mirror")
 
@@ -16,10 +16,16 @@ MOST_ATTEMPTS: Final = 12
 FIRST_PAUSE_SECONDS: Final = 0.02
 LONGEST_PAUSE_SECONDS: Final = 1.0
 
-# Deadlock, serialization failure, lock not available (PostgreSQL); deadlock, lock wait timeout, record has changed
-# since last read (MariaDB, MySQL).
-_SQLSTATES: Final = frozenset({"40P01", "40001", "55P03"})
-_ERROR_NUMBERS: Final = frozenset({1213, 1205, 1020})
+# Deadlock, serialization failure, lock not available, unique violation (PostgreSQL); deadlock, lock wait timeout,
+# record has changed since last read, duplicate entry, and that with its index's name (MariaDB, MySQL). Where a row is
+# there already, somebody wrote it between our look and our insert; the next look finds it.
+_SQLSTATES: Final = frozenset({"40P01", "40001", "55P03", "23505"})
+_ERROR_NUMBERS: Final = frozenset({1213, 1205, 1020, 1062, 1586})
+_SQLITE_TEXTS: Final = ("database is locked", "UNIQUE constraint failed")
+
+
+class StaleReadError(DatabaseError):
+    """A locked row points to one that this transaction does not see: it began to read before that was written."""
 
 
 def retrying(
@@ -49,10 +55,9 @@ def retrying(
 
 def is_contention(error: DatabaseError) -> bool:
     """Return whether the same work may succeed when it is done again at once."""
-    if isinstance(error, IntegrityError):
-        # Somebody wrote the row between our look and our insert; the next look finds it.
-        return True
-    if getattr(error.__cause__, "sqlstate", None) in _SQLSTATES:
+    # As psycopg calls it, and as psycopg2 does.
+    sqlstate = getattr(error.__cause__, "sqlstate", None) or getattr(error.__cause__, "pgcode", None)
+    if isinstance(error, StaleReadError) or sqlstate in _SQLSTATES:
         return True
     first = error.args[0] if error.args else None
-    return first in _ERROR_NUMBERS or (isinstance(first, str) and "database is locked" in first)
+    return first in _ERROR_NUMBERS or (isinstance(first, str) and any(text in first for text in _SQLITE_TEXTS))

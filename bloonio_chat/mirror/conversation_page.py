@@ -5,7 +5,7 @@ Bounded, however long the conversation is: the newest messages, and a link to th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeGuard
@@ -29,6 +29,9 @@ MOST_TICKETS: Final = 50
 MOST_PARTS: Final = 50
 LONGEST_TEXT: Final = 20_000
 LARGEST_SIZE: Final = 2**60
+
+# What happened, and the name of the operator who has the conversation then.
+_Told = tuple[TimelineEntry, str]
 
 _SIDES: Final = frozenset(role.value for role in MessageRole)
 
@@ -87,7 +90,7 @@ def page_of(
         Prefetch("tickets", Ticket.objects.filter(pk__in=[ticket.pk for ticket in tickets])),
     )
     has_older = len(keys) > MOST_MESSAGES
-    told = _within(conversation.timeline(), has_older, is_newest)
+    told = _within(list(_with_operators(conversation.timeline())), has_older, is_newest)
     entries = list(_entries(told, one_line(conversation.visitor_display_name, 60)))
     return ConversationPage(entries, tickets, shown[-1] if has_older else None, is_newest)
 
@@ -111,34 +114,47 @@ def _end(messages: QuerySet[Message], before: str | None) -> tuple[datetime, int
     return found
 
 
-def _within(timeline: list[TimelineEntry], has_older: bool, is_newest: bool) -> list[TimelineEntry]:
+def _with_operators(timeline: Iterable[TimelineEntry]) -> Iterator[_Told]:
+    operator = ""
+    for told in timeline:
+        if told.kind == facts.ASSIGNED:
+            operator = _operator_of(told)
+        elif told.kind == facts.RELEASED:
+            operator = ""
+        yield told, operator
+
+
+def _within(timeline: list[_Told], has_older: bool, is_newest: bool) -> list[_Told]:
     """Leave out what happened before the first message, where older ones are left out, and after the last likewise."""
-    times = [entry.at for entry in timeline if entry.message is not None]
+    times = [told.at for told, _operator in timeline if told.message is not None]
     if not times:
         return timeline
     return [
-        entry for entry in timeline if (not has_older or entry.at >= times[0]) and (is_newest or entry.at <= times[-1])
+        (told, operator)
+        for told, operator in timeline
+        if (not has_older or told.at >= times[0]) and (is_newest or told.at <= times[-1])
     ]
 
 
-def _entries(timeline: list[TimelineEntry], visitor: str) -> Iterator[Entry]:
-    operator, day = "", None
-    for told in timeline:
+def _entries(timeline: Iterable[_Told], visitor: str) -> Iterator[Entry]:
+    day = None
+    for told, operator in timeline:
         at = localtime(told.at)
         opens_day, day = at.date() != day, at.date()
         if told.message is not None:
             names = {MessageRole.VISITOR.value: visitor, MessageRole.AGENT.value: operator}
             yield _bubble(told.message, at, names, opens_day)
             continue
-        name = one_line(told.operator_display_name or told.operator_id, 60)
-        if told.kind in (facts.ASSIGNED, facts.RELEASED):
-            operator = name if told.kind == facts.ASSIGNED else ""
-        yield Entry(at, "note", "", _note(told, name or _("An operator")), opens_day, ticket=told.ticket)
+        yield Entry(at, "note", "", _note(told), opens_day, ticket=told.ticket)
 
 
-def _note(told: TimelineEntry, operator: str) -> str:
+def _operator_of(told: TimelineEntry) -> str:
+    return one_line(told.operator_display_name or told.operator_id, 60)
+
+
+def _note(told: TimelineEntry) -> str:
     names = {
-        "operator": operator,
+        "operator": _operator_of(told) or _("An operator"),
         "ticket": one_line(told.ticket.ticket_number or told.ticket.relay_id, 40) if told.ticket else "",
         "reason": in_words(ESCALATION_REASONS, told.reason),
     }

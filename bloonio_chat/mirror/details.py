@@ -70,7 +70,7 @@ def _of_any(row: HydratedModel) -> list[Detail]:
         Detail(_("Relay id"), one_line(row.relay_id, 255)),
         Detail(_("Tenant"), one_line(row.tenant)),
         Detail(_("Fetched at"), "" if row.fetched_at else _("not yet"), row.fetched_at),
-        Detail(_("To be fetched since"), at=row.marked_at),
+        Detail(_("To be fetched since"), at=row.waiting_since),
         Detail(_("Brought up to date"), at=row.synced_at),
         Detail(_("Brought by"), str(sources.get(row.synced_from, row.synced_from))),
     ]

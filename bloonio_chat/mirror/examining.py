@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Final, NamedTuple
@@ -14,14 +14,14 @@ from django.db.models import Max, Min, QuerySet
 from bloonio_chat.conf import get_config
 from bloonio_chat.mirror import findings as found_as
 from bloonio_chat.mirror.comparing import differences
-from bloonio_chat.mirror.fetching import fetch_messages
+from bloonio_chat.mirror.fetching import Caller, Messages, Page, fetch_conversation, fetch_messages, fetch_ticket
 from bloonio_chat.mirror.findings import Findings
 from bloonio_chat.mirror.models import Conversation, HydratedModel, Message, Ticket
-from bloonio_chat.mirror.pacing import PacedCaller, Page
+from bloonio_chat.mirror.pacing import PacedCaller
 from bloonio_chat.mirror.scope import Thing, left_out
 from bloonio_chat.mirror.walking import Walk
 from bloonio_chat.sdk import operations, types
-from bloonio_chat.sdk.errors import ChatRelayNotFoundError
+from bloonio_chat.sdk.errors import ChatRelayError, ChatRelayNotFoundError
 from bloonio_chat.sdk.operations import LARGEST_LIMIT, Operation
 
 _BATCH: Final = 500
@@ -35,12 +35,12 @@ class _Kind(NamedTuple):
     name: str
     model: type[HydratedModel]
     list: Callable[..., Operation[Any]]
-    fetch: Callable[[str], Operation[Any]]
+    fetch: Callable[[Caller, str], Any]
 
 
 _KINDS: Final = (
-    _Kind("conversation", Conversation, operations.list_conversations, operations.fetch_conversation),
-    _Kind("ticket", Ticket, operations.list_tickets, operations.fetch_ticket),
+    _Kind("conversation", Conversation, operations.list_conversations, fetch_conversation),
+    _Kind("ticket", Ticket, operations.list_tickets, fetch_ticket),
 )
 
 
@@ -91,8 +91,9 @@ class Examination:
             page = self._page(kind, walk.offset, LARGEST_LIMIT)
             if page is None:
                 return False
+            self._note_unreadable([relay_id for relay_id in page.unreadable if relay_id not in walk.tail])
             self._examine_listed(kind, [each for each in page.items if each.id not in walk.tail], began_at)
-            walk.take([each.id for each in page.items])
+            walk.take(page.ids)
         return True
 
     def _sample_listed(self, kind: _Kind, count: int) -> bool:
@@ -106,8 +107,9 @@ class Examination:
             offset = int(self.caller.pacing.random() * max(1, total - size + 1))
             began_at = self._now()
             page = self._page(kind, offset, size)
-            if page is None or not page.items:
+            if page is None or not page.ids:
                 break
+            self._note_unreadable([each for each in page.unreadable if _digest(each) not in self._seen])
             self._examine_listed(kind, [each for each in page.items if _digest(each.id) not in self._seen], began_at)
             left -= size
         return True
@@ -119,6 +121,12 @@ class Examination:
         except ChatRelayNotFoundError:
             self.findings.note_unknown(found_as.NO_ROUTE, self._rows(kind).filter(forgotten_at=None).count())
             return None
+
+    def _note_unreadable(self, relay_ids: Collection[str]) -> None:
+        self._seen.update(map(_digest, relay_ids))
+        self.caller.pacing.report.advance(len(relay_ids))
+        if relay_ids:
+            self.findings.note_unknown(found_as.UNREADABLE, len(relay_ids))
 
     def _examine_listed(self, kind: _Kind, things: Collection[Any], began_at: datetime) -> None:
         found = self._rows(kind).filter(relay_id__in=[thing.id for thing in things])
@@ -144,12 +152,15 @@ class Examination:
         """Compare a row with what the relay says when it is asked for this one."""
         began_at = self._now()
         try:
-            thing = self.caller.call(kind.fetch(row.relay_id))
+            thing = kind.fetch(self.caller, row.relay_id)
         except ChatRelayNotFoundError:
             if row.fetched_at is None:
                 self.findings.note_unknown(found_as.NOT_FOUND)
             else:
                 self.findings.note_extra(self._named(kind, row.relay_id))
+            return
+        except ChatRelayError as error:
+            self._excuse(error)
             return
         again = self._rows(kind).filter(pk=row.pk, forgotten_at=None).first()
         if again is not None:
@@ -184,7 +195,11 @@ class Examination:
 
     def _compare_messages(self, conversation: Conversation, thing: types.Conversation) -> None:
         began_at = self._now()
-        messages = fetch_messages(self.caller, thing.id)
+        try:
+            messages = fetch_messages(self.caller, thing.id)
+        except ChatRelayError as error:
+            self._excuse(error, Message.objects.using(_using()).filter(conversation=conversation.pk).count())
+            return
         kept = Message.objects.using(_using()).filter(conversation=conversation.pk).select_related("conversation")
         rows = {row.relay_id: row for row in kept}
         if messages is None:
@@ -199,18 +214,30 @@ class Examination:
                 self.findings.note_stale(named, columns, is_marked=conversation.marked_at is not None)
             else:
                 self.findings.note_equal()
-        self._account_for(rows.values(), messages.is_truncated, began_at)
+        self._account_for(list(rows.values()), messages, began_at)
 
-    def _account_for(self, unlisted: Iterable[Message], is_truncated: bool, began_at: datetime) -> None:
+    def _account_for(self, unlisted: Collection[Message], messages: Messages, began_at: datetime) -> None:
+        """Note the rows that are not among the messages that could be read, and those that could not."""
+        if messages.unreadable > len(unlisted):
+            self.findings.note_unknown(found_as.UNREADABLE, messages.unreadable - len(unlisted))
         for row in unlisted:
             if row.synced_at >= began_at:
                 self.findings.note_unknown(found_as.CHANGING)
-            elif is_truncated:
+            elif messages.unreadable:
+                # It may be one of those.
+                self.findings.note_unknown(found_as.UNREADABLE)
+            elif messages.is_truncated:
                 self.findings.note_unknown(found_as.TRUNCATED)
             elif row.fetched_at is None:
                 self.findings.note_unknown(found_as.NOT_FOUND)
             else:
                 self.findings.note_extra(f"{self.caller.tenant}: message {row.relay_id}")
+
+    def _excuse(self, error: ChatRelayError, rows: int = 1) -> None:
+        """Note that so many rows can't be compared; raise the error where it hides others than these."""
+        if not self.caller.is_of_one(error):
+            raise error
+        self.findings.note_unknown(found_as.UNREADABLE, max(1, rows))
 
     def _rows(self, kind: _Kind) -> QuerySet[Any]:
         rows: QuerySet[Any] = kind.model._default_manager.using(_using()).filter(tenant=self.caller.tenant)

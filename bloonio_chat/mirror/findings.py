@@ -11,11 +11,12 @@ from bloonio_chat.callbacks.ports import Report
 MOST_LINES: Final = 20
 
 # Why a row can't be compared: the relay has no such route, no such object (and the row is a stub, which events alone
-# have told of), lists fewer messages than there are, or has suspended the tenant.
+# have told of), lists fewer messages than there are, has suspended the tenant, or answers with what can't be read.
 NO_ROUTE: Final = "no_route"
 NOT_FOUND: Final = "not_found"
 TRUNCATED: Final = "truncated"
 FORBIDDEN: Final = "forbidden"
+UNREADABLE: Final = "unreadable"
 CHANGING: Final = "changing"
 
 

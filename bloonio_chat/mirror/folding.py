@@ -26,8 +26,12 @@ conversation, ``escalation_id``                                                 
 message: all else                  the full object; until there is one, the      ``fetched_at``, then its content
                                    event says who wrote it and when
 ``heard_at``                       events                                        the first
-``forgotten_at``                   erasing, and events of who was erased         once set, it stays so
+``forgotten_at``                   erasing, and events and objects of who was    once set, it stays so; not set where
+                                   erased                                        a full object names somebody else
 =================================  ============================================  ====================================
+
+Erasing is the exception to any order: a stub that is erased, since an event names who was forgotten, stays so, even if
+its full object would have said that it is somebody else's by now.
 
 A full object replaces its columns as a whole, so what is null in it is null; an event only ever adds. ``marked_at`` and
 ``synced_…`` are no data: a row is marked when an event is news, and the mark falls once a fetch that began afterwards
@@ -41,10 +45,10 @@ from datetime import datetime
 
 from bloonio_chat.mirror import facts
 from bloonio_chat.mirror.merging import Fetched as Fetched
-from bloonio_chat.mirror.merging import fold_fetched
+from bloonio_chat.mirror.merging import fold_fetched, is_theirs
 from bloonio_chat.mirror.models import FROM_EVENT, Conversation, HydratedModel, Ticket
 from bloonio_chat.mirror.rows import Key as Key
-from bloonio_chat.mirror.rows import Rows, is_bare
+from bloonio_chat.mirror.rows import Rows, cut, is_bare
 from bloonio_chat.sdk.enums import MessageRole
 from bloonio_chat.sdk.events import WebhookEvent
 
@@ -76,17 +80,11 @@ def fold_event(rows: Rows, tenant: str, event: WebhookEvent) -> None:
     time = event.occurred_at
     conversation = rows.conversation(tenant, event.conversation_id)
     ticket = rows.ticket(tenant, event.ticket_id)
-    forgotten_at = rows.forgotten_at(tenant, event.visitor_user_id, time)
-    if conversation is not None:
-        if forgotten_at is not None:
-            rows.forget(conversation, forgotten_at)
-        forgotten_at = conversation.forgotten_at
-    if ticket is not None and forgotten_at is not None:
-        rows.forget(ticket, forgotten_at)
-    if ticket is not None and ticket.forgotten_at is not None:
-        ticket = None
+    _forget_its_visitor(rows, conversation, ticket, event, tenant)
     if conversation is not None and conversation.forgotten_at is not None:
         return
+    if ticket is not None and ticket.forgotten_at is not None:
+        ticket = None
     marked: list[HydratedModel] = [row for row in (conversation, ticket) if row is not None and is_bare(row)]
     if conversation is not None:
         rows.hear_of(conversation, FROM_EVENT, time)
@@ -101,6 +99,20 @@ def fold_event(rows: Rows, tenant: str, event: WebhookEvent) -> None:
             marked.append(ticket)
     for row in marked:
         rows.mark(row, FROM_EVENT)
+
+
+def _forget_its_visitor(
+    rows: Rows, conversation: Conversation | None, ticket: Ticket | None, event: WebhookEvent, tenant: str
+) -> None:
+    """Erase what the event is about where its visitor was forgotten, and a ticket where its conversation was erased."""
+    visitor = cut(event.visitor_user_id or "")
+    forgotten_at = rows.forgotten_at(tenant, visitor, event.occurred_at)
+    if forgotten_at is not None:
+        for row in (conversation, ticket):
+            if row is not None and is_theirs(row, visitor):
+                rows.forget(row, forgotten_at)
+    if conversation is not None and conversation.forgotten_at is not None and ticket is not None:
+        rows.forget(ticket, conversation.forgotten_at)
 
 
 def _is_news(rows: Rows, conversation: Conversation | None, ticket: Ticket | None, event: WebhookEvent) -> bool:

@@ -1,8 +1,9 @@
 """Hydration: callbacks are summaries, which mark rows; here the full objects are fetched (design "Mirror").
 
-Ten events of one conversation leave one mark, and cost one fetch of the conversation and one of its messages. Whatever
-the relay answers, the mark stays until the object has been merged; an event that comes during the fetch marks anew.
-Without the inbox nothing calls this in a request: there it is ``bloonio_sync --marked`` or the Celery task.
+Ten events of one conversation leave one mark, and cost one fetch of the conversation and one of its messages. The mark
+stays until the object has been merged, or the relay has said often enough that it has none such; an event that comes
+during the fetch marks anew. Without the inbox nothing calls this in a request: there it is ``bloonio_sync --marked`` or
+the Celery task.
 """
 
 from __future__ import annotations
@@ -15,15 +16,26 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Final
 
+from django.db import DatabaseError
+
 from bloonio_chat.clients import get_chat_client
 from bloonio_chat.conf import get_config
 from bloonio_chat.mirror import rates
-from bloonio_chat.mirror.fetching import CONVERSATION, MESSAGES, TICKET, bundle, fetch_messages
+from bloonio_chat.mirror.contention import is_contention
+from bloonio_chat.mirror.fetching import (
+    CONVERSATION,
+    MESSAGES,
+    TICKET,
+    Messages,
+    bundle,
+    fetch_conversation,
+    fetch_messages,
+    fetch_ticket,
+)
 from bloonio_chat.mirror.folding import Fetched
 from bloonio_chat.mirror.marks import Marked, find_marked
 from bloonio_chat.mirror.models import Conversation
 from bloonio_chat.mirror.projection import merge
-from bloonio_chat.sdk import operations
 from bloonio_chat.sdk.errors import (
     ChatRelayAuthenticationError,
     ChatRelayConfigurationError,
@@ -41,14 +53,12 @@ logger = logging.getLogger("bloonio_chat.mirror")
 FORBIDDEN_SECONDS: Final = 900.0
 # Where a 429 does not say.
 RETRY_AFTER_SECONDS: Final = 30.0
-# So often somebody who waits has the relay asked for a row at which it fails.
-_TRIES_AT_ONCE: Final = 3
 _ROWS_AT_ONCE: Final = 20
 
 
 @dataclass
 class Drained:
-    """How a drain went: how many rows were ``fetched``, and how many ``failed``.
+    """How a drain went: how many rows' full objects were ``fetched`` and merged, and how many ``failed``.
 
     ``wait_ms``: there is more to do once so many milliseconds have passed; 0: nothing else is due. ``error``: what
     ended it, where the trouble is not one object's.
@@ -114,9 +124,9 @@ def drain(
     clock: Callable[[], float] = time.time,
     random: Callable[[], float] = random_module.random,
 ) -> Drained:
-    """Fetch at most so many marked rows of one tenant, given by its alias; arguments as :func:`hydrate`.
+    """Fetch at most so many marked rows of one tenant, given by its alias; arguments and errors as :func:`hydrate`.
 
-    ``despite_pause``: also where the relay failed just now, and again at once: somebody waits for it.
+    ``despite_pause``: also where the relay failed just now: somebody waits for it.
     """
     drained = Drained()
     while drained.fetched + drained.failed < limit and not stop():
@@ -179,34 +189,55 @@ class _Fetch:
     def run(self, drained: Drained) -> bool:
         """Fetch and merge, and note what came of it; return whether all was as expected."""
         try:
-            batch = self._ask()
+            is_whole = self._fetch_ticket() if self._route == TICKET else self._fetch_conversation()
         except ChatRelayError as error:
             drained.failed += 1
             if self._judge(error):
                 drained.error = error
             return False
-        merge(batch)
-        has_messages = batch[0].has_messages
-        rates.note_success(self.row.tenant, self._route, *([MESSAGES] if has_messages else []))
+        except DatabaseError as error:
+            if is_contention(error):
+                raise
+            self._refuse(error)
+            drained.failed += 1
+            return False
         self.row.release(taken_ms=self.taken_ms)
         drained.fetched += 1
-        return has_messages or not self.with_messages
+        return is_whole
 
     @property
     def _route(self) -> str:
         return CONVERSATION if self.row.model is Conversation else TICKET
 
-    def _ask(self) -> list[Fetched]:
-        row, client = self.row, get_chat_client(self.row.tenant)
-        began_at = datetime.fromtimestamp(self.clock(), timezone.utc)
-        if row.model is not Conversation:
-            ticket = client.call(operations.fetch_ticket(row.relay_id))
-            return [Fetched(row.tenant, ticket, began_at, mark=row.mark)]
-        conversation = client.call(operations.fetch_conversation(row.relay_id))
-        messages = fetch_messages(client, row.relay_id) if self.with_messages else None
-        if self.with_messages and messages is None:
+    def _fetch_ticket(self) -> bool:
+        row, began_at = self.row, self._now()
+        ticket = fetch_ticket(get_chat_client(row.tenant), row.relay_id)
+        merge([Fetched(row.tenant, ticket, began_at, mark=row.mark)])
+        rates.note_success(row.tenant, TICKET)
+        return True
+
+    def _fetch_conversation(self) -> bool:
+        """Fetch and merge; return whether the relay lists messages, where they are wanted."""
+        row, began_at = self.row, self._now()
+        conversation = fetch_conversation(get_chat_client(row.tenant), row.relay_id)
+        try:
+            messages = self._messages() if self.with_messages else None
+        except ChatRelayError:
+            # The mark stays, since its messages are still to be fetched.
+            merge(bundle(row.tenant, conversation, None, began_at=began_at, mark=None))
+            raise
+        merge(bundle(row.tenant, conversation, messages, began_at=began_at, mark=row.mark))
+        rates.note_success(row.tenant, CONVERSATION, *([] if messages is None else [MESSAGES]))
+        return messages is not None or not self.with_messages
+
+    def _messages(self) -> Messages | None:
+        messages = fetch_messages(get_chat_client(self.row.tenant), self.row.relay_id)
+        if messages is None:
             self._note_missing(MESSAGES)
-        return bundle(row.tenant, conversation, messages, began_at=began_at, mark=row.mark)
+        return messages
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self.clock(), timezone.utc)
 
     def _judge(self, error: ChatRelayError) -> bool:
         """Let the row wait, or all of the tenant's; return whether the trouble is the tenant's."""
@@ -222,18 +253,26 @@ class _Fetch:
             least = FORBIDDEN_SECONDS if isinstance(error, ChatRelayForbiddenError) else 0.0
             self._pause(error, now_ms, least)
             return True
-        is_tenants = isinstance(error, (ChatRelayConnectionError, ChatRelayServerError))
-        if is_tenants and self.despite_pause and row.tries < _TRIES_AT_ONCE:
-            row.release(taken_ms=self.taken_ms, tries=row.tries + 1)
-        else:
-            # Whatever it is, this row is not the first to be asked for the next time.
-            row.postpone(taken_ms=self.taken_ms, now_ms=now_ms)
-        if is_tenants:
+        if isinstance(error, (ChatRelayConnectionError, ChatRelayServerError)):
+            if rates.is_failing(row.tenant):
+                row.step_aside(taken_ms=self.taken_ms, now_ms=now_ms)
+            else:
+                # The relay answered just before: it may fail at this object alone.
+                row.postpone(taken_ms=self.taken_ms, now_ms=now_ms)
             self._pause(error, now_ms, 0.0)
+            return True
         if isinstance(error, ChatRelayNotFoundError):
-            row.give_up()
+            row.postpone_or_give_up(taken_ms=self.taken_ms, now_ms=now_ms)
             self._note_missing(self._route)
-        return is_tenants
+        else:
+            row.postpone(taken_ms=self.taken_ms, now_ms=now_ms)
+        return False
+
+    def _refuse(self, error: DatabaseError) -> None:
+        """Let a row wait whose object the database does not take."""
+        self.row.postpone(taken_ms=self.taken_ms, now_ms=int(self.clock() * 1000))
+        what, problem = f"{self.row.model._meta.model_name} {self.row.relay_id!a}", type(error).__name__
+        logger.error("Tenant %s: %s could not be written (%s).", self.row.tenant, what, problem)
 
     def _pause(self, error: ChatRelayError, now_ms: int, least: float) -> None:
         tenant = self.row.tenant

@@ -1,12 +1,14 @@
 """Marked rows: which are due to be fetched, and who is at it.
 
-Two workers don't fetch the same: whoever moves ``fetch_after_ms`` on, by compare-and-set, has the row for a while, and
+Two workers don't fetch the same: whoever moves ``taken_until_ms`` on, by compare-and-set, has the row for a while, and
 only with the mark that was read before. So an event that marks the row again before or during the fetch is not lost.
+The row that has waited longest is the first, however often it was marked since.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from django.db import router
@@ -19,8 +21,8 @@ from bloonio_chat.mirror.writable import writable
 LEASE_SECONDS: Final = 180
 # How long a row waits after so many fetches that came to nothing.
 PAUSES_SECONDS: Final = (60, 600, 3600, 6 * 3600, 24 * 3600)
-# After so many answers that the relay has no such object, only another event has it fetched.
-MOST_TRIES: Final = 5
+# After so many answers that the relay has no such object, only another event has it fetched: once after each pause.
+MOST_TRIES: Final = len(PAUSES_SECONDS) + 1
 
 
 @dataclass(frozen=True)
@@ -32,40 +34,49 @@ class Marked:
     tenant: str
     relay_id: str
     mark: Mark
+    waiting_since: datetime
+    taken_until_ms: int
     fetch_after_ms: int
     tries: int
 
     def take(self, *, now_ms: int) -> bool:
         """Have the row for a while; return whether nobody else does, and nothing has marked it again."""
-        rows = self._rows().filter(marked_at=self.mark.marked_at, fetch_after_ms=self.fetch_after_ms)
+        as_found = self._rows().filter(
+            marked_at=self.mark.marked_at, taken_until_ms=self.taken_until_ms, fetch_after_ms=self.fetch_after_ms
+        )
         with writable():
-            return bool(rows.update(fetch_after_ms=self._until(now_ms)) == 1)
+            return bool(as_found.update(taken_until_ms=_until(now_ms)) == 1)
 
     def release(self, *, taken_ms: int, tries: int = 0) -> None:
         """Let the row be fetched at once, should it be marked still. ``taken_ms`` is when it was taken."""
         with writable():
-            self._mine(taken_ms).update(fetch_after_ms=0, fetch_tries=tries)
+            self._mine(taken_ms).update(taken_until_ms=0, fetch_after_ms=0, fetch_tries=tries)
 
     def postpone(self, *, taken_ms: int, now_ms: int) -> None:
-        """Let the row wait: the fetch came to nothing."""
-        pause = PAUSES_SECONDS[min(self.tries, len(PAUSES_SECONDS) - 1)]
-        with writable():
-            self._mine(taken_ms).update(fetch_after_ms=now_ms + pause * 1000, fetch_tries=self.tries + 1)
+        """Let the row wait, longer each time: the fetch came to nothing."""
+        self._wait(taken_ms, now_ms, PAUSES_SECONDS[min(self.tries, len(PAUSES_SECONDS) - 1)], self.tries + 1)
 
-    def give_up(self) -> bool:
-        """Take the mark off a row that the relay does not have; return whether that was tried often enough."""
+    def step_aside(self, *, taken_ms: int, now_ms: int) -> None:
+        """Let the row wait for a little, so that others are the first: the fetch came to nothing for all of them."""
+        self._wait(taken_ms, now_ms, PAUSES_SECONDS[0], self.tries)
+
+    def postpone_or_give_up(self, *, taken_ms: int, now_ms: int) -> None:
+        """Let the row wait, or take its mark off if that was tried often enough: the relay does not have it."""
         if self.tries + 1 < MOST_TRIES:
-            return False
+            self.postpone(taken_ms=taken_ms, now_ms=now_ms)
+            return
         with writable():
-            self._rows().filter(marked_at=self.mark.marked_at).update(marked_at=None)
-        return True
+            self._mine(taken_ms).filter(marked_at=self.mark.marked_at).update(marked_at=None, waiting_since=None)
+        self.release(taken_ms=taken_ms)
+
+    def _wait(self, taken_ms: int, now_ms: int, seconds: int, tries: int) -> None:
+        with writable():
+            mine = self._mine(taken_ms)
+            mine.update(taken_until_ms=0, fetch_after_ms=now_ms + seconds * 1000, fetch_tries=tries)
 
     def _mine(self, taken_ms: int) -> QuerySet[Any]:
-        rows: QuerySet[Any] = self._rows().filter(fetch_after_ms=self._until(taken_ms))
+        rows: QuerySet[Any] = self._rows().filter(taken_until_ms=_until(taken_ms))
         return rows
-
-    def _until(self, now_ms: int) -> int:
-        return now_ms + LEASE_SECONDS * 1000
 
     def _rows(self) -> QuerySet[Any]:
         rows: QuerySet[Any] = _rows_of(self.model).filter(pk=self.pk)
@@ -77,15 +88,27 @@ def find_marked(
 ) -> list[Marked]:
     """Return marked rows that are due, those that have waited longest first, at most so many."""
     found = [
-        Marked(model, row.pk, tenant, row.relay_id, row.mark, row.fetch_after_ms, row.fetch_tries)
+        Marked(
+            model,
+            row.pk,
+            tenant,
+            row.relay_id,
+            row.mark,
+            row.waiting_since,
+            row.taken_until_ms,
+            row.fetch_after_ms,
+            row.fetch_tries,
+        )
         for model, is_wanted in ((Conversation, conversations), (Ticket, tickets))
         if is_wanted
         for row in _marked(model, tenant)
-        .filter(fetch_after_ms__lte=now_ms)
-        .order_by("marked_at")
-        .only("relay_id", "marked_at", "facts", "fetch_after_ms", "fetch_tries")[:limit]
+        .filter(taken_until_ms__lte=now_ms, fetch_after_ms__lte=now_ms)
+        .order_by("waiting_since")
+        .only("relay_id", "marked_at", "waiting_since", "facts", "taken_until_ms", "fetch_after_ms", "fetch_tries")[
+            :limit
+        ]
     ]
-    found.sort(key=lambda each: (each.mark.marked_at, each.relay_id))
+    found.sort(key=lambda each: (each.waiting_since, each.relay_id))
     return found[:limit]
 
 
@@ -95,8 +118,12 @@ def count_marked(tenant: str) -> int:
 
 
 def _marked(model: type[HydratedModel], tenant: str) -> QuerySet[Any]:
-    rows: QuerySet[Any] = _rows_of(model).filter(tenant=tenant, marked_at__isnull=False, forgotten_at__isnull=True)
+    rows: QuerySet[Any] = _rows_of(model).filter(tenant=tenant, waiting_since__isnull=False, forgotten_at__isnull=True)
     return rows
+
+
+def _until(taken_ms: int) -> int:
+    return taken_ms + LEASE_SECONDS * 1000
 
 
 def _rows_of(model: type[HydratedModel]) -> QuerySet[Any]:

@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from bloonio_chat.mirror import facts
-from bloonio_chat.mirror.models import FROM_FETCH, Conversation, HydratedModel, Mark, MirrorModel
+from bloonio_chat.mirror.models import FROM_FETCH, Conversation, HydratedModel, Mark, MirrorModel, Ticket
+from bloonio_chat.mirror.nesting import shallow
 from bloonio_chat.mirror.rows import Rows, cut, is_bare
 from bloonio_chat.sdk import types
 
@@ -48,26 +49,28 @@ def _fold_conversation(rows: Rows, fetched: Fetched, thing: types.Conversation) 
     row = rows.conversation(fetched.tenant, thing.id)
     if row is None:
         return
-    forgotten_at = rows.forgotten_at(fetched.tenant, thing.visitor_user_id, thing.created_at)
-    if forgotten_at is not None:
-        rows.forget(row, forgotten_at)
-    if row.forgotten_at is not None:
-        return
+    visitor = cut(thing.visitor_user_id)
     values = {
-        "visitor_user_id": cut(thing.visitor_user_id),
+        "visitor_user_id": visitor,
         "visitor_display_name": thing.visitor_display_name or "",
         "locale": cut(thing.locale),
         "channel": cut(thing.channel.value),
         "status": cut(thing.status.value),
-        "metadata": thing.metadata,
+        "metadata": shallow(thing.metadata),
         "created_at": thing.created_at,
         "updated_at": thing.updated_at,
         "last_message_at": thing.last_message_at,
         "closed_at": thing.closed_at,
         "fetched_at": fetched.fetched_at,
-        "extra": thing.model_extra or {},
+        "extra": shallow(thing.model_extra or {}),
     }
-    if _is_newer(row, values, "updated_at", "fetched_at"):
+    is_newer = _is_newer(row, values, "updated_at", "fetched_at")
+    forgotten_at = rows.forgotten_at(fetched.tenant, visitor, thing.created_at)
+    if forgotten_at is not None and (is_newer or is_theirs(row, visitor)):
+        rows.forget(row, forgotten_at)
+    if row.forgotten_at is not None:
+        return
+    if is_newer:
         rows.assign(row, fetched.source, **values)
     if fetched.has_messages:
         as_of = max(filter(None, (thing.updated_at, thing.last_message_at, row.messages_as_of)))
@@ -82,18 +85,10 @@ def _fold_ticket(rows: Rows, fetched: Fetched, thing: types.Ticket) -> None:
     if row is None:
         return
     conversation = _parent(rows, fetched, thing.conversation_id, thing.created_at)
-    forgotten_at = rows.forgotten_at(fetched.tenant, thing.user_id, thing.created_at)
-    if conversation is not None:
-        if forgotten_at is not None:
-            rows.forget(conversation, forgotten_at)
-        forgotten_at = conversation.forgotten_at
-    if forgotten_at is not None:
-        rows.forget(row, forgotten_at)
-    if row.forgotten_at is not None:
-        return
+    visitor = cut(thing.user_id)
     values = {
         "ticket_number": cut(thing.ticket_number),
-        "user_id": cut(thing.user_id),
+        "user_id": visitor,
         "subject": thing.subject,
         "description": thing.description,
         "priority": cut(thing.priority.value),
@@ -103,14 +98,25 @@ def _fold_ticket(rows: Rows, fetched: Fetched, thing: types.Ticket) -> None:
         "updated_at": thing.updated_at,
         "closed_at": thing.closed_at,
         "fetched_at": fetched.fetched_at,
-        "extra": thing.model_extra or {},
+        "extra": shallow(thing.model_extra or {}),
         "base": {
             "status": cut(thing.status.value),
             "operator": cut(thing.assignee_user_id or ""),
             "resolved_at": None if thing.resolved_at is None else facts.stamp(thing.resolved_at),
         },
     }
-    if _is_newer(row, values, "updated_at", "fetched_at"):
+    is_newer = _is_newer(row, values, "updated_at", "fetched_at")
+    forgotten_at = rows.forgotten_at(fetched.tenant, visitor, thing.created_at)
+    if forgotten_at is not None:
+        if conversation is not None and is_theirs(conversation, visitor):
+            rows.forget(conversation, forgotten_at)
+        if is_newer or is_theirs(row, visitor):
+            rows.forget(row, forgotten_at)
+    if conversation is not None and conversation.forgotten_at is not None:
+        rows.forget(row, conversation.forgotten_at)
+    if row.forgotten_at is not None:
+        return
+    if is_newer:
         rows.assign(row, fetched.source, **values)
     # What was known when a fetch began is in what it brought, whatever the times say.
     heard_at = None if fetched.mark is None else fetched.mark.heard_at
@@ -133,16 +139,25 @@ def _fold_message(rows: Rows, fetched: Fetched, thing: types.Message) -> None:
     values = {
         "role": cut(thing.role.value),
         "content": thing.content if keeps else "",
-        "attachments": _dumped(thing.attachments) if keeps else [],
-        "citations": _dumped(thing.citations),
+        "attachments": shallow(_dumped(thing.attachments)) if keeps else [],
+        "citations": shallow(_dumped(thing.citations)),
         "confidence": thing.confidence,
         "created_at": thing.created_at,
         "fetched_at": fetched.fetched_at,
         # Nobody knows what texts are in there.
-        "extra": (thing.model_extra or {}) if keeps else {},
+        "extra": shallow(thing.model_extra or {}) if keeps else {},
     }
     if _is_newer(row, values, "fetched_at"):
         rows.assign(row, fetched.source, **values)
+
+
+def is_theirs(row: Conversation | Ticket, visitor: str) -> bool:
+    """Return whether a row is taken for a visitor's who is named beside it: unless a full object says it is another's.
+
+    The relay hands a guest's conversation to whom the guest turns out to be, so old events may name another.
+    """
+    whose = row.user_id if isinstance(row, Ticket) else row.visitor_user_id
+    return row.fetched_at is None or whose in ("", visitor)
 
 
 def _parent(rows: Rows, fetched: Fetched, conversation_id: str | None, time: datetime) -> Conversation | None:
@@ -170,8 +185,8 @@ def _clear_mark(rows: Rows, row: HydratedModel, fetched: Fetched) -> None:
     if row.fetch_tries:
         # It is there after all, so the next mark has not to wait.
         rows.assign(row, fetched.source, fetch_tries=0, fetch_after_ms=0)
-    if fetched.mark is not None and row.marked_at == fetched.mark.marked_at:
-        rows.assign(row, fetched.source, marked_at=None)
+    if fetched.mark is not None:
+        rows.settle(row, fetched.source, fetched.mark)
 
 
 def _dumped(items: Iterable[types.RelayObject]) -> list[dict[str, Any]]:

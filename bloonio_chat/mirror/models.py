@@ -90,16 +90,20 @@ class Mark(NamedTuple):
 class HydratedModel(MirrorModel):
     """A row whose full object is fetched once an event has told of it.
 
-    ``marked_at``: it is to be fetched; moved on by every event that is news. ``forgotten_at``: the person was erased;
-    nothing but ``tenant`` and ``relay_id`` is left, and nothing brings it back. ``facts`` is what events said, of
-    which some columns are computed (:mod:`bloonio_chat.mirror.folding`). A marked row is not fetched before
-    ``fetch_after_ms`` (Unix time): somebody is at it, or ``fetch_tries`` fetches in a row came to nothing.
+    ``marked_at``: it is to be fetched; moved on by every event that is news. ``waiting_since``: when it was marked
+    first since it was last fetched. ``forgotten_at``: the person was erased; nothing but ``tenant`` and ``relay_id`` is
+    left, and nothing brings it back. ``facts`` is what events said, of which some columns are computed
+    (:mod:`bloonio_chat.mirror.folding`). ``taken_until_ms``: so long some worker has it to fetch it.
+    ``fetch_after_ms``: it is not fetched before, as ``fetch_tries`` fetches in a row came to nothing. Both are Unix
+    times in milliseconds.
     """
 
     updated_at = RelayTimeField(default=aware_now)
     facts = models.JSONField(default=list)
-    marked_at = RelayTimeField(null=True, db_index=True)
+    marked_at = RelayTimeField(null=True)
+    waiting_since = RelayTimeField(null=True, db_index=True)
     forgotten_at = RelayTimeField(null=True)
+    taken_until_ms = models.BigIntegerField(default=0)
     fetch_after_ms = models.BigIntegerField(default=0)
     fetch_tries = models.PositiveIntegerField(default=0)
 

@@ -12,7 +12,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any, Final
 
 from django.core.cache import cache
-from django.db.models import Case, Count, IntegerField, OuterRef, Subquery, Value, When
+from django.db.models import Case, Count, IntegerField, OuterRef, Q, Subquery, Value, When
 from django.utils.formats import date_format, number_format
 from django.utils.safestring import SafeString
 from django.utils.timezone import get_current_timezone, localtime
@@ -26,13 +26,14 @@ from bloonio_chat.mirror.models import Conversation, Message, Ticket
 from bloonio_chat.mirror.ticket_page import priority_look
 from bloonio_chat.mirror.wording import PRIORITIES, in_words
 from bloonio_chat.sdk.enums import MessageRole
+from bloonio_chat.sdk.errors import ChatRelayConfigurationError
 
 KEPT_SECONDS: Final = 60
 DAYS: Final = 30
 WEEKS: Final = 8
 # Of each week; more would make medians no better.
 SAMPLE: Final = 500
-# Further is not counted: it is bad enough.
+# Further is not counted, here or by the inbox: it is bad enough.
 MOST_COUNTED: Final = 10_000
 LATE: Final = timedelta(hours=1)
 
@@ -111,10 +112,16 @@ def conversations_by_day(now: datetime) -> list[tuple[date, int]]:
 
 
 def open_tickets_by_priority() -> list[tuple[str, int]]:
-    """Return how many tickets of each priority are open: the known ones in their order, then all others as one."""
-    counted = dict(Ticket.objects.open().values_list("priority").annotate(Count("pk")).order_by())
-    known = [(priority, counted.pop(priority, 0)) for priority in PRIORITIES]
-    return [*known, ("", sum(counted.values()))] if counted else known
+    """Return how many tickets of each priority are open: the known ones in their order, then all others as one.
+
+    Of the 10,000 that something happened to last.
+    """
+    latest = Ticket.objects.open().order_by("-updated_at").values("pk", "priority")[:MOST_COUNTED]
+    of_each = {priority: Count("pk", filter=Q(priority=priority)) for priority in PRIORITIES}
+    counted = latest.aggregate(of_all=Count("pk"), **of_each)
+    known = [(priority, counted[priority]) for priority in PRIORITIES]
+    others = counted["of_all"] - sum(count for _priority, count in known)
+    return [*known, ("", others)] if others else known
 
 
 def first_answers_by_week(now: datetime) -> list[tuple[date, int, float | None, float | None]]:
@@ -142,7 +149,7 @@ def _waits(begin: datetime, end: datetime) -> list[float]:
     conversations = Conversation.objects.filter(
         created_at__gte=begin, created_at__lt=end, escalated_at__isnull=False
     ).order_by("-created_at")
-    if get_config().app.mirror_messages:
+    if _has_messages():
         answers = Message.objects.filter(
             conversation=OuterRef("pk"), role=MessageRole.AGENT.value, created_at__gte=OuterRef("escalated_at")
         ).order_by("created_at")
@@ -157,17 +164,25 @@ def _waits(begin: datetime, end: datetime) -> list[float]:
     ]
 
 
+def _has_messages() -> bool:
+    try:
+        return get_config().app.mirror_messages
+    except ChatRelayConfigurationError:
+        # Checks tell; as where it is not set.
+        return True
+
+
 def _failures_of_inbox() -> dict[str, int] | None:
-    if ports.inbox_stats is None:
+    if ports.inbox_vitals is None:
         return None
-    stats = ports.inbox_stats()
-    return {name: int(stats.get(name) or 0) for name in ("received", "delivering", "failed", "dead")}
+    vitals = ports.inbox_vitals()
+    return {name: int(vitals.get(name) or 0) for name in ("received", "delivering", "failed", "dead")}
 
 
 def _failures_of_mirror(now: datetime) -> dict[str, int]:
     failures = {}
     for name, model in (("conversations", Conversation), ("tickets", Ticket)):
-        late = model.objects.filter(marked_at__lt=now - LATE).values("pk")[:MOST_COUNTED]
+        late = model.objects.filter(waiting_since__lt=now - LATE).values("pk")[:MOST_COUNTED]
         failures[name] = late.count()
     return failures
 
@@ -195,7 +210,11 @@ def _days_card(figures: Figures) -> Card:
 
 def _priorities_card(figures: Figures) -> Card:
     title = _("Open tickets by priority")
-    said = _("Open tickets: %(sum)s.") % {"sum": number_format(sum(count for _name, count in figures.priorities))}
+    count = sum(count for _name, count in figures.priorities)
+    said = _("Open tickets: %(sum)s.")
+    if count >= MOST_COUNTED:
+        said = _("The %(sum)s open tickets that something happened to last.")
+    said %= {"sum": number_format(count)}
     bars = [
         Bar(in_words(PRIORITIES, priority) or _("not known"), count, f"mirror-is-{priority_look(priority)}")
         for priority, count in figures.priorities
@@ -208,7 +227,7 @@ def _answers_card(figures: Figures) -> Card:
     title = _("Time to the first human answer")
     labels = [date_format(monday, "MONTH_DAY_FORMAT") for monday, *_rest in figures.weeks]
     said = _("Minutes from the escalation to an operator's first message, by the week the conversation began in.")
-    if not get_config().app.mirror_messages:
+    if not _has_messages():
         said = _("Minutes from the escalation until an operator took it, by the week the conversation began in.")
     drawn = [
         Line(_("median"), [_minutes(median) for _monday, _count, median, _slow in figures.weeks], "mirror-is-median"),
@@ -234,6 +253,8 @@ def _failures_card(figures: Figures) -> Card:
     else:
         title, said = _("Not fetched"), _("What has been waiting for more than an hour to be fetched from the relay.")
         names = {"conversations": _("conversations"), "tickets": _("tickets")}
+    if max(figures.failures.values(), default=0) >= MOST_COUNTED:
+        said += " " + _("No more than %(most)s of a kind are counted.") % {"most": number_format(MOST_COUNTED)}
     looks = {"failed": "mirror-is-soon", "dead": "mirror-is-overdue"}
     bars = [Bar(words, figures.failures.get(name, 0), looks.get(name, "")) for name, words in names.items()]
     picture = rows(Picture("mirror-failures", title, said), bars)

@@ -6,19 +6,25 @@ import random as random_module
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, TypeVar
 
 from bloonio_chat.callbacks.ports import Report
 from bloonio_chat.clients import get_chat_client
 from bloonio_chat.mirror import rates
+from bloonio_chat.mirror.fetching import Page, paged
 from bloonio_chat.mirror.hydration import RETRY_AFTER_SECONDS
 from bloonio_chat.sdk.errors import (
     ChatRelayAnswerError,
+    ChatRelayArgumentError,
     ChatRelayAuthenticationError,
+    ChatRelayConflictError,
     ChatRelayConnectionError,
     ChatRelayError,
+    ChatRelayInputError,
     ChatRelayRateLimitError,
     ChatRelayServerError,
+    ChatRelayTimeoutError,
+    ChatRelayTooLargeError,
 )
 from bloonio_chat.sdk.operations import Operation
 
@@ -32,24 +38,27 @@ _QUIET_SECONDS: Final = 10.0
 _NAP_SECONDS: Final = 1.0
 
 # What another attempt may not meet: a secret that is just being rotated, a clock that was set, an answer cut short.
-_PASSING: Final = (
+PASSING: Final = (
     ChatRelayConnectionError,
     ChatRelayServerError,
     ChatRelayAnswerError,
     ChatRelayAuthenticationError,
 )
+# What is wrong with one object, and with no other.
+_OF_ONE: Final = (
+    ChatRelayAnswerError,
+    ChatRelayArgumentError,
+    ChatRelayInputError,
+    ChatRelayConflictError,
+    ChatRelayTooLargeError,
+)
+# So may this be, unless it is met by one object after the other.
+_PERHAPS_OF_ONE: Final = (ChatRelayServerError, ChatRelayTimeoutError)
+_MOST_IN_A_ROW: Final = 2
 
 
 class StoppedError(Exception):
     """The work was asked to stop while it waited."""
-
-
-@dataclass(frozen=True)
-class Page(Generic[_T]):
-    """One page of a list, and how long the whole list is, where the relay says so."""
-
-    items: list[_T]
-    total: int | None
 
 
 @dataclass(frozen=True)
@@ -77,13 +86,15 @@ class Pacing:
             self.sleep(min(left, _NAP_SECONDS))
 
 
-@dataclass(frozen=True)
+@dataclass
 class PacedCaller:
     """The calls of one tenant, given by its alias; ``patience`` is after how many failures in a row it gives up."""
 
     tenant: str
     pacing: Pacing
     patience: int = MOST_FAILURES
+    # So many calls in a row came to nothing, in spite of all patience.
+    _in_vain: int = 0
 
     def call(self, operation: Operation[_T], /) -> _T:
         """Carry out an operation, once there is a call left for it.
@@ -103,6 +114,7 @@ class PacedCaller:
                 failures += 1
                 self.be_patient(error, failures)
             else:
+                self._in_vain = 0
                 return result
 
     def wait_for_call(self) -> None:
@@ -115,26 +127,16 @@ class PacedCaller:
 
         Raises the error once there were too many, or where another attempt ends the same way, and ``StoppedError``.
         """
-        if failures >= self.patience or not isinstance(error, _PASSING):
+        if failures >= self.patience or not isinstance(error, PASSING):
+            self._in_vain += 1
             raise error
         seconds = _FIRST_PAUSE_SECONDS * 2 ** (failures - 1) * (0.5 + self.pacing.random() / 2)
         self.pacing.wait(seconds, f"the relay of tenant {self.tenant} failed ({type(error).__name__})")
 
+    def is_of_one(self, error: ChatRelayError) -> bool:
+        """Return whether an error that a call for one object raised hides no other: they are to be gone on with."""
+        return isinstance(error, _OF_ONE) or (isinstance(error, _PERHAPS_OF_ONE) and self._in_vain <= _MOST_IN_A_ROW)
+
     def page(self, operation: Operation[list[_T]]) -> Page[_T]:
         """Read one page of a list; raises like :meth:`call`."""
-
-        def parse(data: Any) -> Page[_T]:
-            total = data.get("total") if isinstance(data, dict) else None
-            is_number = isinstance(total, int) and not isinstance(total, bool) and total >= 0
-            return Page(operation.parse(data), total if is_number else None)
-
-        return self.call(
-            Operation(
-                operation.name,
-                operation.method,
-                operation.path,
-                parse,
-                query=operation.query,
-                repeatable=operation.repeatable,
-            )
-        )
+        return self.call(paged(operation))

@@ -4,6 +4,9 @@ Rows are locked in one order everywhere: conversations before tickets before mes
 keys. A conversation's lock also guards its messages and tickets, so that those need no rows to lock before they exist.
 Where two writers make one all the same (a ticket whose event names no conversation), the database refuses the second,
 which starts again.
+
+Who is forgotten while a batch is written is looked up twice: once the rows are locked, and once they are committed.
+Whoever forgets writes that down before looking for rows, so that one of the two sees what the other has done.
 No call to the relay is made here.
 """
 
@@ -12,7 +15,7 @@ from __future__ import annotations
 import logging
 import random as random_numbers
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby, islice
 from operator import itemgetter
@@ -22,7 +25,7 @@ from django.db import connections, router, transaction
 
 from bloonio_chat.callbacks.ports import Projectable
 from bloonio_chat.conf import get_config
-from bloonio_chat.mirror.contention import retrying
+from bloonio_chat.mirror.contention import StaleReadError, retrying
 from bloonio_chat.mirror.folding import Erasure, Fetched, fold
 from bloonio_chat.mirror.models import (
     Conversation,
@@ -32,7 +35,7 @@ from bloonio_chat.mirror.models import (
     Ticket,
     visitor_digest,
 )
-from bloonio_chat.mirror.rows import BARE, Key, Rows, key_of
+from bloonio_chat.mirror.rows import BARE, Key, Rows, cut, key_of
 from bloonio_chat.mirror.times import aware_now
 from bloonio_chat.mirror.writable import writable
 from bloonio_chat.sdk import types
@@ -91,12 +94,19 @@ _Heard = tuple[str, "WebhookEvent | Fetched | Erasure"]
 
 
 def _write(batch: Sequence[_Heard], sleep: Callable[[float], None], random: Callable[[], float]) -> None:
+    using = router.db_for_write(Conversation)
+
+    def look_again(known: Mapping[Key, datetime]) -> None:
+        """Write once more what names those who were forgotten meanwhile: that erases it."""
+        meanwhile = {key for key, at in forgotten(_visitors_of(batch), using).items() if known.get(key) != at}
+        _write([each for each in batch if _visitor_of(each) in meanwhile], sleep, random)
+
     if batch:
-        using = router.db_for_write(Conversation)
-        retrying(lambda: _write_once(batch, using), using=using, sleep=sleep, random=random)
+        retrying(lambda: _write_once(batch, using, look_again), using=using, sleep=sleep, random=random)
 
 
-def _write_once(batch: Sequence[_Heard], using: str) -> None:
+def _write_once(batch: Sequence[_Heard], using: str, look_again: Callable[[Mapping[Key, datetime]], None]) -> None:
+    """Write a batch; ``look_again`` is called once it is committed, with who was known to be forgotten."""
     with writable(), transaction.atomic(using=using):
         if not connections[using].features.has_select_for_update:
             _lock_all(using)
@@ -104,6 +114,7 @@ def _write_once(batch: Sequence[_Heard], using: str) -> None:
         for tenant, heard in batch:
             fold(rows, tenant, heard)
         _save(rows, using)
+        transaction.on_commit(lambda: look_again(rows.forgotten), using=using)
 
 
 # ---- loading ---------------------------------------------------------------------------------------------------
@@ -114,17 +125,12 @@ def _load(batch: Sequence[_Heard], using: str) -> Rows:
     conversations: set[Key] = set()
     tickets: set[Key] = set()
     messages: set[Key] = set()
-    visitors: set[Key] = set()
     for tenant, heard in batch:
         named = _named_by(heard)
-        for keys, relay_id in zip((conversations, tickets, messages, visitors), named, strict=True):
+        for keys, relay_id in zip((conversations, tickets, messages), named, strict=True):
             if relay_id and len(relay_id) <= LONGEST_ID:
                 keys.add((tenant, relay_id))
-    rows = Rows(
-        now=aware_now(),
-        forgotten=forgotten(visitors, using),
-        keeps_messages=get_config().app.mirror_messages,
-    )
+    rows = Rows(now=aware_now(), keeps_messages=get_config().app.mirror_messages)
     rows.conversations = _lock_or_make(conversations, using)
     ids = {row.pk: row.relay_id for row in rows.conversations.values()}
     tickets.update(_keys_of_tickets(list(ids), using))
@@ -132,31 +138,50 @@ def _load(batch: Sequence[_Heard], using: str) -> Rows:
     rows.messages = _lock(Message, messages, using)
     children: list[Ticket | Message] = [*rows.tickets.values(), *rows.messages.values()]
     others = {each.conversation_id for each in children if each.conversation_id is not None} - ids.keys()
-    for some in _some(others):
+    for some in in_parts(others, STATEMENT_ROWS):
         ids.update(Conversation.objects.using(using).filter(pk__in=some).values_list("pk", "relay_id"))
+    if not others <= ids.keys():
+        # Under REPEATABLE READ: their rows are younger than what this transaction sees.
+        raise StaleReadError("a conversation that was made meanwhile")
     for child in children:
         if child.conversation_id is not None:
             rows.link(child, ids[child.conversation_id])
+    # Read after all locks, since they were waited for.
+    rows.forgotten = forgotten(_visitors_of(batch), using)
     return rows
 
 
-def _named_by(heard: WebhookEvent | Fetched | Erasure) -> tuple[str | None, str | None, str | None, str | None]:
-    """Return the ids of the conversation, the ticket, the message and the visitor."""
+def _named_by(heard: WebhookEvent | Fetched | Erasure) -> tuple[str | None, str | None, str | None]:
+    """Return the ids of the conversation, the ticket and the message."""
     if isinstance(heard, Erasure):
-        return heard.conversation_id, heard.ticket_id, None, None
+        return heard.conversation_id, heard.ticket_id, None
     if isinstance(heard, WebhookEvent):
-        message_id = heard.message_id if heard.conversation_id else None
-        return heard.conversation_id, heard.ticket_id, message_id, heard.visitor_user_id
+        return heard.conversation_id, heard.ticket_id, heard.message_id if heard.conversation_id else None
     thing = heard.object
     if isinstance(thing, types.Conversation):
-        return thing.id, None, None, thing.visitor_user_id
+        return thing.id, None, None
     if isinstance(thing, types.Ticket):
-        return thing.conversation_id, thing.id, None, thing.user_id
-    return thing.conversation_id, None, thing.id, None
+        return thing.conversation_id, thing.id, None
+    return thing.conversation_id, None, thing.id
+
+
+def _visitors_of(batch: Iterable[_Heard]) -> set[Key]:
+    return {visitor for visitor in map(_visitor_of, batch) if visitor is not None}
+
+
+def _visitor_of(told: _Heard) -> Key | None:
+    """Return the visitor whom it names, as rows say it; ``None`` where it names nobody."""
+    tenant, heard = told
+    about = heard.object if isinstance(heard, Fetched) else heard
+    if isinstance(about, (WebhookEvent, types.Conversation)):
+        visitor = about.visitor_user_id
+    else:
+        visitor = about.user_id if isinstance(about, types.Ticket) else None
+    return (tenant, cut(visitor)) if visitor else None
 
 
 def forgotten(visitors: Collection[Key], using: str) -> dict[Key, datetime]:
-    """Return when visitors were forgotten, those that were, by the tenant's alias and the visitor's id."""
+    """Return when visitors were forgotten, those that were, by the tenant's alias and the visitor's id (of a row)."""
     digests = {(tenant, visitor_digest(tenant, visitor)): (tenant, visitor) for tenant, visitor in visitors}
     found = {}
     for tenant, some in _by_tenant(digests):
@@ -196,7 +221,7 @@ def _lock(model: type[_Row], keys: Collection[Key], using: str) -> dict[Key, _Ro
 
 
 def _keys_of_tickets(conversations: Sequence[int], using: str) -> Iterator[Key]:
-    for some in _some(conversations):
+    for some in in_parts(conversations, STATEMENT_ROWS):
         rows = Ticket.objects.using(using).filter(conversation__in=some)
         yield from rows.values_list("tenant", "relay_id")
 
@@ -209,7 +234,7 @@ def _save(rows: Rows, using: str) -> None:
     for model in (Conversation, Ticket, Message):
         changed = [rows.changed[place] for place in sorted(rows.changed, key=itemgetter(1)) if place[0] is model]
         _upsert(model, [row for row in changed if row.pk is not None], ("id",), _written(model), using)
-        for some in _some([row for row in changed if row.pk is None]):
+        for some in in_parts([row for row in changed if row.pk is None], STATEMENT_ROWS):
             _rows_of(model, using).bulk_create(some)
     erased = [rows.conversations[key].pk for key in rows.erased]
     if erased:
@@ -230,7 +255,7 @@ def _resolve_links(rows: Rows) -> None:
 def _upsert(model: type[_Row], rows: Sequence[_Row], key: Sequence[str], columns: Sequence[str], using: str) -> None:
     """Insert rows, or, where there are some with that key, give those these columns."""
     has_target = connections[using].features.supports_update_conflicts_with_target
-    for some in _some(rows):
+    for some in in_parts(rows, STATEMENT_ROWS):
         _rows_of(model, using).bulk_create(
             some,
             update_conflicts=True,
@@ -258,12 +283,12 @@ def _rows_of(model: type[_Row], using: str) -> Any:
 def _by_tenant(keys: Iterable[Key]) -> Iterator[tuple[str, list[str]]]:
     """Return the tenants, each with its ids, in one order, and no more ids at once than go into one statement."""
     for tenant, its_keys in groupby(sorted(keys), key=itemgetter(0)):
-        for some in _some([relay_id for _, relay_id in its_keys]):
+        for some in in_parts([relay_id for _, relay_id in its_keys], STATEMENT_ROWS):
             yield tenant, some
 
 
-def _some(items: Iterable[_Item]) -> Iterator[list[_Item]]:
-    """Return the items, as many at once as go into one statement."""
+def in_parts(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    """Return the items, at most so many at once."""
     rest = iter(items)
-    while some := list(islice(rest, STATEMENT_ROWS)):
+    while some := list(islice(rest, size)):
         yield some

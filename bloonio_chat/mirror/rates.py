@@ -83,6 +83,11 @@ def pause(tenant: str, *, now_ms: int, random: Callable[[], float], at_least_sec
     return seconds
 
 
+def is_failing(tenant: str) -> bool:
+    """Return whether the last that was heard of the tenant's relay was a failure."""
+    return bool(_rows(tenant, _ALL).filter(failures__gt=0).exists())
+
+
 def note_success(tenant: str, *routes: str) -> None:
     """Note that the tenant's relay answers, on these routes too."""
     rows = RelayPace.objects.using(_using()).filter(tenant=tenant, route__in=(_ALL, *routes), failures__gt=0)

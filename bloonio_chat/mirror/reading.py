@@ -2,33 +2,37 @@
 
 What a list shows to be as it was is passed over: a conversation that has not changed costs no call of its own. Lists
 shift while they are read; so pages overlap, and the beginning is read once more at the end. What is read twice, or was
-read by a run that was killed, ends in the same rows.
+read by a run that was killed, ends in the same rows. An object that can't be read or written hides no other.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
-from django.db import router
+from django.db import DatabaseError, router
 
 from bloonio_chat.conf import get_config
 from bloonio_chat.mirror import checkpoints, rates
 from bloonio_chat.mirror.comparing import differences
-from bloonio_chat.mirror.fetching import MESSAGES, bundle, fetch_messages
+from bloonio_chat.mirror.contention import is_contention
+from bloonio_chat.mirror.fetching import MESSAGES, Messages, Page, bundle, fetch_messages
 from bloonio_chat.mirror.folding import Fetched
 from bloonio_chat.mirror.hydration import drain
 from bloonio_chat.mirror.marks import count_marked
 from bloonio_chat.mirror.models import FROM_SYNC, Conversation, HydratedModel, Mark, Message, SyncCheckpoint, Ticket
-from bloonio_chat.mirror.pacing import PacedCaller, Page, StoppedError
+from bloonio_chat.mirror.pacing import PacedCaller, StoppedError
 from bloonio_chat.mirror.projection import merge
 from bloonio_chat.mirror.scope import Thing, changed_at, left_out
 from bloonio_chat.mirror.walking import OVERLAP, Walk
 from bloonio_chat.sdk import operations, types
 from bloonio_chat.sdk.errors import ChatRelayError, ChatRelayNotFoundError, ChatRelayRateLimitError
 from bloonio_chat.sdk.operations import LARGEST_LIMIT, Operation
+
+logger = logging.getLogger("bloonio_chat.mirror")
 
 CONVERSATIONS: Final = "conversations"
 TICKETS: Final = "tickets"
@@ -52,7 +56,8 @@ class Counts:
     """What a sync has done.
 
     ``conversations``, ``messages`` and ``tickets`` were read, ``changed`` of them were new here or not as they are;
-    ``hydrated`` rows were fetched since events had marked them, and so many are ``waiting`` for that still.
+    ``hydrated`` rows were fetched since events had marked them, and so many are ``waiting`` for that still. ``failed``
+    could not be read or not be written: the log says which.
     """
 
     conversations: int = 0
@@ -61,6 +66,7 @@ class Counts:
     changed: int = 0
     hydrated: int = 0
     waiting: int = 0
+    failed: int = 0
 
 
 @dataclass
@@ -72,6 +78,7 @@ class Reading:
     since: datetime | None = None
     dry_run: bool = False
     _is_restart: bool = False
+    _failed: set[str] = field(default_factory=set)
 
     @property
     def tenant(self) -> str:
@@ -158,8 +165,11 @@ class Reading:
                 self.caller.pacing.report.line(f"The relay of tenant {self.tenant} lists no {resource}.")
                 walk.is_done = True
             else:
+                for relay_id in page.unreadable:
+                    self._note_failed(f"{resource} {relay_id!a}")
+                self._advance(sum(relay_id not in walk.tail for relay_id in page.unreadable))
                 self._take(resource, [each for each in page.items if each.id not in walk.tail], began_at)
-                walk.take([each.id for each in page.items])
+                walk.take(page.ids)
                 if walk.is_done and not self.dry_run:
                     self._read_head(resource, walk)
             if checkpoint is not None:
@@ -173,7 +183,7 @@ class Reading:
             page = None if walk.offset <= walk.full else self._page(resource, offset)
             if page is None or not page.items or not self._take(resource, page.items, began_at, is_head=True):
                 return
-            offset += len(page.items) - min(OVERLAP, len(page.items) // 2)
+            offset += len(page.ids) - min(OVERLAP, len(page.ids) // 2)
 
     def _page(self, resource: str, offset: int) -> Page[Any] | None:
         try:
@@ -215,17 +225,31 @@ class Reading:
         mark = _settled_mark(row, began_at)
         is_behind = row is None or _is_behind(row, thing)
         messages = None
-        if self._wants_messages(thing, row, mark):
-            messages = fetch_messages(self.caller, thing.id)
-            if messages is None:
-                rates.note_missing(self.tenant, MESSAGES, now_ms=self.caller.pacing.now_ms())
-            else:
-                rates.note_success(self.tenant, MESSAGES)
-                self.counts.messages += len(messages.listed)
-                self.counts.changed += self._count_changed(messages.listed)
+        if f"messages of {thing.id!a}" not in self._failed and self._wants_messages(thing, row, mark):
+            messages = self._messages(thing.id)
         self.counts.changed += is_behind
-        if (is_behind or messages is not None or mark is not None) and not self.dry_run:
-            merge(bundle(self.tenant, thing, messages, began_at=began_at, mark=mark, source=FROM_SYNC))
+        if is_behind or messages is not None or mark is not None:
+            self._merge(bundle(self.tenant, thing, messages, began_at=began_at, mark=mark, source=FROM_SYNC))
+
+    def _messages(self, conversation_id: str) -> Messages | None:
+        """Return a conversation's messages; ``None`` where the relay does not list them, or fails at these alone."""
+        try:
+            messages = fetch_messages(self.caller, conversation_id)
+        except ChatRelayError as error:
+            if not self.caller.is_of_one(error):
+                raise
+            logger.warning("Tenant %s: messages of %a are not read: %s", self.tenant, conversation_id, error)
+            self._note_failed(f"messages of {conversation_id!a}")
+            return None
+        if messages is None:
+            rates.note_missing(self.tenant, MESSAGES, now_ms=self.caller.pacing.now_ms())
+            return None
+        rates.note_success(self.tenant, MESSAGES)
+        self.counts.messages += len(messages.listed)
+        if messages.unreadable:
+            self._note_failed(f"messages of {conversation_id!a}", messages.unreadable)
+        self.counts.changed += self._count_changed(messages.listed)
+        return messages
 
     def _wants_messages(self, thing: types.Conversation, row: Conversation | None, mark: Mark | None) -> bool:
         if not get_config().app.mirror_messages:
@@ -254,8 +278,33 @@ class Reading:
             self.counts.changed += is_behind
             if is_behind or mark is not None:
                 batch.append(Fetched(self.tenant, thing, began_at, FROM_SYNC, mark))
-        if not self.dry_run:
+        self._merge(batch)
+
+    def _merge(self, batch: list[Fetched]) -> None:
+        """Write objects; where the database takes one of them ill, the others by themselves."""
+        if self.dry_run:
+            return
+        try:
             merge(batch)
+        except DatabaseError as error:
+            if is_contention(error):
+                raise
+            if len(batch) == 1:
+                self._refuse(batch[0], error)
+                return
+            for fetched in batch:
+                self._merge([replace(fetched, has_messages=False)])
+
+    def _refuse(self, fetched: Fetched, error: DatabaseError) -> None:
+        what, problem = f"{type(fetched.object).__name__.lower()} {fetched.object.id!a}", type(error).__name__
+        logger.error("Tenant %s: %s could not be written (%s).", self.tenant, what, problem)
+        self._note_failed(what)
+
+    def _note_failed(self, what: str, count: int = 1) -> None:
+        """Count what could not be read or written, once: lists overlap."""
+        if what not in self._failed:
+            self._failed.add(what)
+            self.counts.failed += count
 
     # ---- rows --------------------------------------------------------------------------------------------------
 

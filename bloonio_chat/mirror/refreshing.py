@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 
 from bloonio_chat.clients import get_chat_client
 from bloonio_chat.conf import get_config
-from bloonio_chat.mirror.fetching import bundle, fetch_messages
+from bloonio_chat.mirror.fetching import bundle, fetch_conversation, fetch_messages, fetch_ticket
 from bloonio_chat.mirror.folding import Fetched
 from bloonio_chat.mirror.models import Conversation, Ticket
 from bloonio_chat.mirror.outside_text import one_line
@@ -21,7 +21,7 @@ MOST_TICKETS: Final = 5
 
 
 class Refreshed(NamedTuple):
-    """What the relay did not have of what it was asked for, in words."""
+    """What could not be had whole of what the relay was asked for, in words."""
 
     missing: list[str]
 
@@ -34,11 +34,11 @@ def refresh_conversation(conversation: Conversation) -> Refreshed:
     client = get_chat_client(conversation.tenant)
     mark, began_at = conversation.mark, aware_now()
     missing: list[str] = []
-    fetched = client.fetch_conversation(conversation.relay_id)
+    fetched = fetch_conversation(client, conversation.relay_id)
     messages = None
     if get_config().app.mirror_messages:
         messages = fetch_messages(client, conversation.relay_id)
-        if messages is None:
+        if messages is None or messages.unreadable:
             missing.append(_("messages"))
     batch = bundle(conversation.tenant, fetched, messages, began_at=began_at, mark=mark)
     for ticket in conversation.tickets.order_by("-created_at", "-pk")[:MOST_TICKETS]:
@@ -58,5 +58,5 @@ def refresh_ticket(ticket: Ticket) -> Refreshed:
 
 def _fetched(ticket: Ticket) -> Fetched:
     mark, began_at = ticket.mark, aware_now()
-    found = get_chat_client(ticket.tenant).fetch_ticket(ticket.relay_id)
+    found = fetch_ticket(get_chat_client(ticket.tenant), ticket.relay_id)
     return Fetched(ticket.tenant, found, began_at, mark=mark)

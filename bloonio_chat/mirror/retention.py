@@ -1,5 +1,7 @@
 """What ``bloonio_prune`` does here: conversations that nothing has happened in for long are deleted, with everything.
 
+Rows that a key of the project's protects are kept, and said to be.
+
 A sync passes over what is past its time, so that it does not bring back what was pruned; an event does, since then
 something has happened.
 """
@@ -8,17 +10,19 @@ from __future__ import annotations
 
 import random as random_module
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db import router, transaction
+from django.db import IntegrityError, router, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from bloonio_chat.callbacks.ports import Report
 from bloonio_chat.conf import get_config
 from bloonio_chat.mirror.contention import retrying
-from bloonio_chat.mirror.models import Conversation, HydratedModel, Message, Ticket
+from bloonio_chat.mirror.models import FROM_EVENT, Conversation, HydratedModel, Message, Ticket
 from bloonio_chat.mirror.times import aware_now
 from bloonio_chat.mirror.writable import writable
 
@@ -43,7 +47,8 @@ def prune(
 
     ``deleted_conversations``: nothing has happened since, neither there nor in one of its tickets; open or closed,
     with ``deleted_messages`` and ``deleted_tickets``, of which some belong to no conversation. What hangs on these
-    rows by a foreign key goes with them, as its ``on_delete`` says. Nothing is changed if ``dry_run``. Raises what the
+    rows by a foreign key goes with them, as its ``on_delete`` says; ``protected``: so many conversations, and tickets
+    without one, it keeps. Nothing is changed if ``dry_run``, which does not see what is protected. Raises what the
     database raises; what was done until then is done.
     """
     limit = oldest_kept(now())
@@ -51,33 +56,40 @@ def prune(
         report.line("BLOONIO_CHAT_MIRROR_RETENTION_DAYS is not set: the mirror keeps everything.")
         return {}
     using = router.db_for_write(Conversation)
-    counted = {"deleted_conversations": 0, "deleted_messages": 0, "deleted_tickets": 0}
+    pruning = _Pruning(using, sleep, random)
+    counted = Counter({"deleted_conversations": 0, "deleted_messages": 0, "deleted_tickets": 0, "protected": 0})
     report.total(None)
     for model, past in ((Conversation, past_conversations(using, limit)), (Ticket, _past_alone(using, limit))):
         for ids in _batches(past):
-            if dry_run:
-                done = _count(using, model, ids)
-            else:
-                done = retrying(
-                    lambda ids=ids, past=past, model=model: _delete(using, model, past, ids),  # type: ignore[misc]  # bound now
-                    using=using,
-                    sleep=sleep,
-                    random=random,
-                )
-            for name, count in done.items():
-                counted[name] += count
+            done = _count(using, model, ids) if dry_run else pruning.delete(model, past, ids)
+            counted.update(done)
             report.advance(sum(done.values()))
+    if pruning.protecting:
+        report.line(f"{counted['protected']} past their time are kept: {', '.join(sorted(pruning.protecting))}.")
     return counted
+
+
+def protecting(error: IntegrityError) -> str:
+    """Return the names of the models whose rows refuse that what they refer to is deleted."""
+    rows: Any = getattr(error, "protected_objects", None) or getattr(error, "restricted_objects", None) or ()
+    return ", ".join(sorted({row._meta.label for row in rows})) or "a table that Django does not know"
 
 
 def past_conversations(using: str, limit: datetime) -> QuerySet[Any]:
     """Return conversations in which nothing has happened since, as far as is known."""
-    newer = Ticket.objects.using(using).filter(Q(updated_at__gte=limit) | Q(marked_at__gte=limit))
     rows: QuerySet[Any] = (
         _quiet(Conversation, using, limit)
         .exclude(last_message_at__gte=limit)
-        .filter(~Exists(newer.filter(conversation=OuterRef("pk"))))
+        .filter(
+            ~Exists(_having_changed(using, limit).filter(conversation=OuterRef("pk"))),
+            ~Exists(Message.objects.using(using).filter(conversation=OuterRef("pk"), created_at__gte=limit)),
+        )
     )
+    return rows
+
+
+def _having_changed(using: str, limit: datetime) -> QuerySet[Any]:
+    rows: QuerySet[Any] = Ticket.objects.using(using).filter(Q(updated_at__gte=limit) | _is_heard_of(limit))
     return rows
 
 
@@ -87,10 +99,14 @@ def _past_alone(using: str, limit: datetime) -> QuerySet[Any]:
 
 
 def _quiet(model: type[HydratedModel], using: str, limit: datetime) -> QuerySet[Any]:
-    """Return rows that have not changed since, nor were told of: what a mark is for is not known here yet."""
-    rows = model._default_manager.using(using).filter(updated_at__lt=limit)
-    found: QuerySet[Any] = rows.exclude(marked_at__gte=limit)
-    return found
+    """Return rows that have not changed since, nor were told of."""
+    rows: QuerySet[Any] = model._default_manager.using(using).filter(updated_at__lt=limit).exclude(_is_heard_of(limit))
+    return rows
+
+
+def _is_heard_of(limit: datetime) -> Q:
+    """Return the condition that a row was told of since, by an event or a child, whether or not it could be fetched."""
+    return Q(marked_at__gte=limit) | Q(synced_from=FROM_EVENT, synced_at__gte=limit)
 
 
 def _batches(past: QuerySet[Any]) -> Iterator[list[int]]:
@@ -112,11 +128,35 @@ def _count(using: str, model: type[HydratedModel], ids: list[int]) -> dict[str, 
     }
 
 
+@dataclass
+class _Pruning:
+    """Deleting batch by batch; ``protecting`` is what refuses that."""
+
+    using: str
+    sleep: Callable[[float], None]
+    random: Callable[[], float]
+    protecting: set[str] = field(default_factory=set)
+
+    def delete(self, model: type[HydratedModel], past: QuerySet[Any], ids: list[int]) -> Counter[str]:
+        """Delete rows; where one of them is protected, the others one by one. Return how many of what."""
+        try:
+            done = retrying(
+                lambda: _delete(self.using, model, past, ids), using=self.using, sleep=self.sleep, random=self.random
+            )
+        except IntegrityError as error:
+            if len(ids) > 1:
+                return sum((self.delete(model, past, [pk]) for pk in ids), Counter())
+            self.protecting.add(f"{protecting(error)} refers to them")
+            return Counter(protected=1)
+        return Counter(done)
+
+
 def _delete(using: str, model: type[HydratedModel], past: QuerySet[Any], ids: list[int]) -> dict[str, int]:
     with writable(), transaction.atomic(using=using):
-        # Locked, and looked at once more: something may just have happened.
-        rows = past.filter(pk__in=ids).select_for_update().order_by("tenant", "relay_id")
-        still = list(rows.values_list("pk", flat=True))
+        rows = model._default_manager.using(using).filter(pk__in=ids).select_for_update().order_by("tenant", "relay_id")
+        locked = list(rows.values_list("pk", flat=True))
+        # By a statement of its own: one that waits for a lock does not see what came with what it waited for.
+        still = list(past.filter(pk__in=locked).values_list("pk", flat=True))
         done = _count(using, model, still)
         if model is Conversation:
             Ticket.objects.using(using).filter(conversation__in=still).delete()

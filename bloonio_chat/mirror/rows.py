@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from bloonio_chat.mirror import facts
-from bloonio_chat.mirror.models import Conversation, HydratedModel, Message, MirrorModel, Ticket
+from bloonio_chat.mirror.models import Conversation, HydratedModel, Mark, Message, MirrorModel, Ticket
 from bloonio_chat.sdk.events import LONGEST_ID
 
 # A tenant's alias, and the relay's id.
@@ -93,7 +93,13 @@ class Rows:
     def mark(self, row: HydratedModel, source: str) -> None:
         """Mark a row for hydration, later than it was marked before."""
         before = row.marked_at
-        self.assign(row, source, marked_at=self.now if before is None or before < self.now else before + _TICK)
+        marked_at = self.now if before is None or before < self.now else before + _TICK
+        self.assign(row, source, marked_at=marked_at, waiting_since=row.waiting_since or marked_at)
+
+    def settle(self, row: HydratedModel, source: str, mark: Mark) -> None:
+        """Let the mark fall that was read before a fetch; what has marked the row since begins to wait."""
+        marked_at = None if row.marked_at == mark.marked_at else row.marked_at
+        self.assign(row, source, marked_at=marked_at, waiting_since=marked_at)
 
     def forget(self, row: Conversation | Ticket, forgotten_at: datetime) -> None:
         """Erase all but a row's ids; of a conversation, also its tickets and messages."""

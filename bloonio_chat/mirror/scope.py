@@ -10,6 +10,7 @@ from django.db import router
 from bloonio_chat.mirror.models import Conversation, HydratedModel
 from bloonio_chat.mirror.projection import forgotten
 from bloonio_chat.mirror.retention import oldest_kept
+from bloonio_chat.mirror.rows import cut
 from bloonio_chat.sdk import types
 
 Thing = types.Conversation | types.Ticket
@@ -18,7 +19,8 @@ Thing = types.Conversation | types.Ticket
 def left_out(tenant: str, things: Collection[Thing], rows: Mapping[str, HydratedModel], *, now: datetime) -> set[str]:
     """Return the ids of those objects that the mirror does without. ``rows`` are those that are here, by relay id.
 
-    What is past its time and here all the same stays, as do the tickets of conversations that are here.
+    What is past its time and here all the same stays, as do the tickets of conversations that are here. What is here
+    of somebody who was erased is not left out: merging it erases it.
     """
     visitors = {(tenant, visitor_of(thing)) for thing in things}
     since_forgotten = forgotten(visitors, router.db_for_write(Conversation))
@@ -30,7 +32,7 @@ def left_out(tenant: str, things: Collection[Thing], rows: Mapping[str, Hydrated
         for thing in things
         if thing.id in past
         or _is_tombstone(rows.get(thing.id))
-        or _is_before(thing, since_forgotten.get((tenant, visitor_of(thing))))
+        or (thing.id not in rows and _is_before(thing, since_forgotten.get((tenant, visitor_of(thing)))))
     }
 
 
@@ -41,8 +43,8 @@ def changed_at(thing: Thing) -> datetime:
 
 
 def visitor_of(thing: Thing) -> str:
-    """Return whose it is."""
-    return thing.visitor_user_id if isinstance(thing, types.Conversation) else thing.user_id
+    """Return whose it is, as a row says it."""
+    return cut(thing.visitor_user_id if isinstance(thing, types.Conversation) else thing.user_id)
 
 
 def _with_conversation(tenant: str, things: Collection[Thing]) -> set[str]:

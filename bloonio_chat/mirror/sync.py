@@ -9,6 +9,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from django.db import DatabaseError
 from django.utils.dateparse import parse_datetime
 
 from bloonio_chat.callbacks.ports import Report
@@ -31,9 +32,10 @@ def sync(
 ) -> Mapping[str, int]:
     """Read what the relay lists into the mirror, then fetch what is marked; return the counts, by name.
 
-    ``options`` has the command's: ``tenant``, ``since``, ``marked``, ``restart``, ``dry_run``. A tenant whose relay
-    fails holds up no other; the first such error is raised in the end. Raises ``ValueError`` for options that make no
-    sense, and ``ChatRelayConfigurationError`` for a tenant that is not set. Ends early where ``stop`` says so; the
+    ``options`` has the command's: ``tenant``, ``since``, ``marked``, ``restart``, ``dry_run``. An object that can't be
+    read or written is counted as ``failed``, and holds up no other. Nor does a tenant whose relay fails, or whose rows
+    the database does not take; the first such error is raised in the end. Raises ``ValueError`` for options that make
+    no sense, and ``ChatRelayConfigurationError`` for a tenant that is not set. Ends early where ``stop`` says so; the
     next run goes on there, as it does where this one is killed.
     """
     since = _since(options["since"])
@@ -44,7 +46,7 @@ def sync(
     readings = [
         Reading(PacedCaller(tenant, pacing), counts, since=since, dry_run=options["dry_run"]) for tenant in tenants
     ]
-    errors = []
+    errors: list[ChatRelayError | DatabaseError] = []
     try:
         report.total(sum(map(count_marked, tenants)) if options["marked"] else _total(readings))
         for reading in readings:
@@ -55,11 +57,15 @@ def sync(
                     reading.count_waiting()
                 else:
                     reading.drain_marked(is_all=options["marked"])
-            except ChatRelayError as error:
-                report.line(f"Tenant {reading.tenant} is left unfinished: {error}")
+            except (ChatRelayError, DatabaseError) as error:
+                # What a database says may quote what it was given.
+                problem = error if isinstance(error, ChatRelayError) else type(error).__name__
+                report.line(f"Tenant {reading.tenant} is left unfinished: {problem}")
                 errors.append(error)
     except StoppedError:
         report.line("Stopped; the next run goes on here.")
+    if counts.failed:
+        report.line(f"{counts.failed} objects could not be read or not be written: the log says which.")
     if errors:
         raise errors[0]
     return asdict(counts)

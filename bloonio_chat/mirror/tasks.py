@@ -17,10 +17,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from celery import shared_task
+from celery import Task, shared_task
 
 from bloonio_chat.mirror import checkpoints, hydration, verifying
-from bloonio_chat.mirror.pacing import PacedCaller, Pacing, StoppedError
+from bloonio_chat.mirror.pacing import PASSING, PacedCaller, Pacing, StoppedError
 from bloonio_chat.mirror.reading import Counts, Reading
 from bloonio_chat.mirror.sync import tenants_of
 from bloonio_chat.mirror.times import aware_now
@@ -33,6 +33,9 @@ _OPTIONS: Final[dict[str, Any]] = {"acks_late": True, "reject_on_worker_lost": T
 # How long one task works: most of that it waits for the next call that the share allows. Shorter than the minute after
 # which beat comes again, and than any sensible time limit.
 TASK_SECONDS: Final = 50.0
+# After how long a slice of a sync is done again where the relay failed, so often in a row: for more than an hour.
+# No wait is so long that a broker takes the task for lost.
+RETRY_SECONDS: Final = (60, 120, 240, 480, 900, 900, 900, 900)
 # About fifty calls.
 SAMPLE: Final = 20
 
@@ -79,12 +82,13 @@ def sync(tenant: str | None = None) -> int:
     return len(idle)
 
 
-@shared_task(name="bloonio_chat.mirror.sync_slice", **_OPTIONS)
-def sync_slice(tenant: str) -> Mapping[str, int]:
+@shared_task(name="bloonio_chat.mirror.sync_slice", bind=True, max_retries=len(RETRY_SECONDS), **_OPTIONS)
+def sync_slice(self: Task[Any, Any], tenant: str) -> Mapping[str, int]:
     """Read on in a tenant's lists for most of a minute, and publish the next such task if there is more.
 
-    What is marked then is for :func:`hydrate`. Raises ``ChatRelayError`` where the relay does not answer in spite of
-    all patience: then the next sync goes on there.
+    What is marked then is for :func:`hydrate`. Where the relay does not answer in spite of all patience, the task is
+    published again, to be done later. Raises ``ChatRelayError`` where that did not help either, or does not: then the
+    next sync goes on there.
     """
     counts = Counts()
     pacing = Pacing(_LogReport(), stop=_Deadline(time.monotonic() + TASK_SECONDS))
@@ -92,6 +96,10 @@ def sync_slice(tenant: str) -> Mapping[str, int]:
         Reading(PacedCaller(tenant, pacing), counts).read_lists(restart=False)
     except StoppedError:
         sync_slice.delay(tenant)
+    except PASSING as error:
+        raise self.retry(
+            exc=error, countdown=RETRY_SECONDS[min(self.request.retries, len(RETRY_SECONDS) - 1)]
+        ) from None
     return vars(counts)
 
 

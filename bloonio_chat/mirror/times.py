@@ -14,11 +14,12 @@ from bloonio_chat.times import in_python, to_database_time
 class RelayTimeField(models.DateTimeField):  # type: ignore[type-arg]  # generic in the stubs alone, not when it runs
     """A time that the relay has told, or that stands beside such times; always aware.
 
-    Where ``USE_TZ`` is off the column holds it in the project's time zone, as all its others do.
+    Where ``USE_TZ`` is off the column holds it in the project's time zone, as all its others do, which in the hour that
+    comes twice does not tell the first from the second.
     """
 
     def from_db_value(self, value: datetime | None, *_: Any) -> datetime | None:
-        """Return the column's value, aware."""
+        """Return the column's value, aware, and equal to whichever time is the same."""
         return None if value is None else in_python(value)
 
     def get_prep_value(self, value: Any) -> Any:

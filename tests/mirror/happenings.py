@@ -31,7 +31,7 @@ NOON: Final = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 Heard = WebhookEvent | Fetched
 
 # What a row is besides what was heard: its key in this database, and when it was written and marked.
-NO_DATA: Final = ("id", "tenant", "synced_at", "synced_from", "marked_at")
+NO_DATA: Final = ("id", "tenant", "synced_at", "synced_from", "marked_at", "waiting_since")
 
 
 def at(seconds: float) -> datetime:

@@ -7,12 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.apps import apps
 
-from bloonio_chat.mirror import admin_search
+from bloonio_chat.mirror import admin_filters, admin_search
 from bloonio_chat.mirror.times import aware_now
 from tests.mirror.rows import (
     CONVERSATIONS,
     NOON,
+    OVERVIEW,
     TICKETS,
     at,
     conversation,
@@ -154,13 +156,22 @@ def test_a_list_costs_as_many_queries_for_two_rows_as_for_fifty(database: str) -
         assert (len(asked.texts), asked.counting) == (few[path], [])
 
 
-@pytest.mark.parametrize("query", ["_facets=1", "all=", "o=1", "o=-2.1", "o=99", "e=1", "q=%00", "p=2&_facets"])
-def test_no_parameter_makes_a_list_count_sort_or_fail(database: str, query: str) -> None:
-    first, second = conversation("c1", updated_at=at(1), status="b"), conversation("c2", updated_at=at(0), status="a")
+ODD = ("_facets=1", "all=", "o=1", "o=-2.1", "o=99", "e=1", "q=%00", "p=2&_facets")
+ODD_OF_TICKETS = (*ODD, "sla=", "sla=x", "sla=%00", "sla=overdue&sla=x", "queue=x", "queue=")
+
+
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [*((CONVERSATIONS, query) for query in ODD), *((TICKETS, query) for query in ODD_OF_TICKETS)],
+)
+def test_no_parameter_makes_a_list_count_sort_or_fail(database: str, path: str, query: str) -> None:
+    make: Any = conversation if path == CONVERSATIONS else ticket
+    first, second = make("a1", updated_at=at(1), status="b"), make("a2", updated_at=at(0), status="a")
     client = user()
     with statements(database) as asked:
-        text = shown(client, f"{CONVERSATIONS}?{query}")
+        text = shown(client, f"{path}?{query}")
     assert not asked.counting
+    assert not [each for each in asked.texts if "sla_due_at" in each.partition("ORDER BY")[2]]
     assert listed(text) in ([first.pk, second.pk], [])
 
 
@@ -179,6 +190,7 @@ def test_autocompletion_counts_not_further_than_its_pages(database: str) -> None
     assert found["pagination"] == {"more": True}
     assert all("LIMIT 1000" in text for text in asked.counting)
     assert [each["text"] for each in client.get(f"{path}visitor-00003").json()["results"]] == ["many-00003"]
+    assert client.get(f"{path}%00").json()["results"] == []
 
 
 # ---- filters -----------------------------------------------------------------------------------------------------
@@ -246,6 +258,17 @@ def test_operators_at_work_can_be_chosen_and_others_typed() -> None:
     assert 'name="p"' not in chosen
 
 
+def test_operators_of_tickets_can_be_chosen_behind_many_that_nobody_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin_filters, "NEWEST", 2)
+    ticket("t0", assignee_user_id="op1")
+    ticket("t1", assignee_user_id="op2", status="closed")
+    for place in range(3):
+        ticket(f"new{place}", updated_at=at(1 + place))
+    text = shown(user(), TICKETS)
+    assert "?operator=op1" in text
+    assert "?operator=op2" not in text
+
+
 def test_tenants_can_be_chosen_where_there_are_several(settings: Any) -> None:
     ours, theirs = conversation("c1"), conversation("c1", tenant="shop-b", updated_at=at(1))
     client = user()
@@ -256,12 +279,19 @@ def test_tenants_can_be_chosen_where_there_are_several(settings: Any) -> None:
     assert listed(shown(client, f"{CONVERSATIONS}?tenant=default")) == [ours.pk]
 
 
-def test_lists_are_there_where_the_settings_are_wrong(settings: Any) -> None:
+def test_every_page_is_there_where_the_settings_are_wrong(settings: Any) -> None:
+    apps.get_app_config("bloonio_chat_inbox").ready()
     its = conversation()
+    of_it = ticket(conversation=its)
     settings.BLOONIO_CHAT_TENANTS = "nowhere.to.be_found"
     client = user()
     assert listed(shown(client, CONVERSATIONS)) == [its.pk]
-    assert shown(client, f"{CONVERSATIONS}{its.pk}/change/")
+    assert listed(shown(client, TICKETS)) == [of_it.pk]
+    for page in (f"{CONVERSATIONS}{its.pk}/", f"{TICKETS}{of_it.pk}/"):
+        assert shown(client, f"{page}change/")
+        assert "nothing was changed" in client.post(f"{page}refresh/", follow=True).content.decode()
+    assert listed(shown(client, f"{CONVERSATIONS}?q=v1")) == [its.pk]
+    assert "Time to the first human answer" in shown(client, OVERVIEW)
 
 
 # ---- search ------------------------------------------------------------------------------------------------------
@@ -326,6 +356,22 @@ def test_a_search_that_finds_too_much_says_so(monkeypatch: pytest.MonkeyPatch) -
     assert len(listed(text)) == 5
     assert "Type more of the id." in text
     assert "Type more of the id." not in shown(client, f"{CONVERSATIONS}?q=visitor-00003")
+
+
+def test_a_whole_id_that_finds_too_much_is_not_to_be_typed_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin_search, "MOST_FOUND", 5)
+    conversations(6, visitor_user_id="everybody")
+    text = shown(user(), f"{CONVERSATIONS}?q=everybody")
+    assert len(listed(text)) == 5
+    assert "More than 5 have this very id" in text
+    assert "Type more of the id." not in text
+
+
+def test_a_conversation_of_a_tenant_that_left_the_settings_is_found_by_its_visitor() -> None:
+    its = conversation("c1", tenant="gone", visitor_user_id="alice")
+    client = user()
+    assert listed(shown(client, f"{CONVERSATIONS}?q=alice")) == [its.pk]
+    assert listed(shown(client, f"{CONVERSATIONS}?q=c1")) == []
 
 
 def test_search_and_filters_go_together() -> None:

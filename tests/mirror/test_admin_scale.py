@@ -58,10 +58,12 @@ FILTERS = [
     (Conversation, Q(tenant="shop-b")),
     (Ticket, Q(status="open")),
     (Ticket, Q(is_open=True)),
+    (Ticket, Q(is_open=True) & ~Q(assignee_user_id="")),
     (Ticket, Q(priority="p1")),
     (Ticket, Q(assignee_user_id="op")),
     (Ticket, Q(tenant="shop-b")),
 ]
+BY_OPEN_ALONE = [Q(is_open=True), Q(is_open=True) & ~Q(assignee_user_id="")]
 IDS = [
     (Conversation, Q(tenant__in=["default", "shop-b"], relay_id="c1")),
     (Conversation, Q(visitor_user_id__in=["v1"])),
@@ -73,7 +75,7 @@ IDS = [
 
 @pytest.mark.parametrize(("model", "condition"), FILTERS, ids=str)
 def test_a_filtered_list_is_read_from_an_index(database: str, model: Any, condition: Q) -> None:
-    if database == "sqlite" and django.VERSION < (6, 0) and condition == Q(is_open=True):
+    if database == "sqlite" and django.VERSION < (6, 0) and condition in BY_OPEN_ALONE:
         pytest.skip("Django 5.2 asks SQLite for WHERE is_open, without = 1, for which SQLite takes no index")
     conversations(300)
     rows = model.objects.filter(condition).order_by("-updated_at", "-pk")[:51]

@@ -67,6 +67,28 @@ def test_whoever_was_forgotten_stays_so_in_any_order(drawn: list[Heard], seed: i
             assert (row.facts, row.extra, row.marked_at) == ([], {}, None)
 
 
+@settings(max_examples=2000)
+@given(st.lists(HEARD, max_size=12))
+def test_nothing_names_who_was_forgotten_whosever_things_are_mixed_up(heard: list[Heard]) -> None:
+    rows = fold(heard, Rows(now=NOON, forgotten={(TENANT, "v1"): at(10)}))
+    named = {row.visitor_user_id for row in rows.conversations.values()}
+    assert "v1" not in named | {row.user_id for row in rows.tickets.values()}
+
+
+@settings(max_examples=2000)
+@given(st.lists(HEARD, max_size=12), SEEDS)
+def test_what_full_objects_alone_tell_of_another_visitor_stays(drawn: list[Heard], seed: int) -> None:
+    """All of it is another visitor's by the objects, which came first; what events call the tickets is left open."""
+    objects = [each for each in drawn if isinstance(each, Fetched) and not isinstance(each.object, types.Ticket)]
+    heard = [_of_its_own(each) for each in objects]
+    heard = [*(each for each in heard if _number_of(each) == "2"), *(each for each in drawn if each not in objects)]
+    known = [each for each in heard if isinstance(each, Fetched) and isinstance(each.object, types.Conversation)]
+    rows = fold(known, Rows(now=NOON, forgotten={(TENANT, "v1"): at(10)}))
+    fold(reordered(heard, seed), rows)
+    if known:
+        assert rows.conversations[TENANT, "c2"].forgotten_at is None
+
+
 @settings(max_examples=400)
 @given(st.lists(HEARD, max_size=8), st.integers(0, 8))
 def test_an_erasure_may_come_at_any_time(drawn: list[Heard], place: int) -> None:

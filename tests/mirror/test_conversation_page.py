@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from bloonio_chat.callbacks.ports import ports
-from bloonio_chat.mirror import conversation_page
+from bloonio_chat.mirror import admin, conversation_page
 from bloonio_chat.mirror.models import Conversation, Ticket
 from bloonio_chat.mirror.outside_text import one_line, web_link
+from bloonio_chat.mirror.refreshing import Refreshed
 from bloonio_chat.mirror.relay_links import relay_url_of
 from bloonio_chat.mirror.ticket_page import pretty
 from tests.mirror.rows import CONVERSATIONS, NOON, TICKETS, at, conversation, message, shown, statements, ticket, user
@@ -164,7 +165,7 @@ def test_json_that_is_too_long_or_too_deep_is_cut() -> None:
 
 
 def test_a_message_that_was_not_fetched_says_so() -> None:
-    its = conversation(fetched_at=None, marked_at=NOON)
+    its = conversation(fetched_at=None, waiting_since=NOON)
     message(its, content="", fetched_at=None)
     text = shown(user(), path_of(its))
     assert "(its text is not here)" in text
@@ -279,6 +280,24 @@ def test_what_strangers_wrote_is_text(hostile: str) -> None:
         "https://" + "a" * 70 + ".example/",
         "https://example.com/" + "x" * 3000,
         "https://example.com/\ud800",
+        # What a browser makes another host of than the one that would be shown.
+        "https://fa\u00df.example/x",
+        "https://b\u00fccher.example/x",
+        "https://\uff45xample.com/",
+        "https://\u212aelvin.example/",
+        "https://ex%61mple.com/",
+        "https://example.com%2eevil.example/",
+        "https://[fe80::1%25eth0]/",
+        "https://[evil.example]/",
+        "https://[]/",
+        "https://2130706433/",
+        "https://0x7f.1/",
+        "https://127.1/",
+        "https://0177.0.0.1/",
+        "https://256.0.0.1./",
+        "https://a..example/",
+        "https://.example/",
+        "https://a;b.example/",
         None,
         7,
         ["https://example.com"],
@@ -288,11 +307,21 @@ def test_only_what_leads_to_the_web_is_a_link(url: Any) -> None:
     assert web_link(url) is None
 
 
-def test_a_link_says_which_host_it_leads_to() -> None:
-    link = web_link("https://bank.example@b\u00fccher.example:8443/a%20b?c=\u00e9")
-    assert link is not None
-    assert link.host == "xn--bcher-kva.example"
-    assert "\u00e9" not in link.url
+@pytest.mark.parametrize(
+    ("place", "host"),
+    [
+        ("bank.example@xn--bcher-kva.example:8443", "xn--bcher-kva.example"),
+        ("Files.Example.COM", "files.example.com"),
+        ("example.com.", "example.com."),
+        ("minio_1:9000", "minio_1"),
+        ("127.0.0.1:80", "127.0.0.1"),
+        ("[2001:DB8::1]:80", "2001:db8::1"),
+        ("1.2.3.4.example", "1.2.3.4.example"),
+    ],
+)
+def test_a_link_says_which_host_it_leads_to(place: str, host: str) -> None:
+    link = web_link(f"https://{place}/a%20b?c=\u00e9")
+    assert link == (f"https://{place}/a%20b?c=%C3%A9", host)
 
 
 # ---- long conversations ------------------------------------------------------------------------------------------
@@ -323,6 +352,27 @@ def test_only_the_newest_messages_are_shown_with_a_link_to_older_ones(
     assert ["took" in " ".join(page) for page in pages] == [True, False, False]
     assert ["began" in " ".join(page) for page in pages] == [False, False, True]
     assert "Newest messages" in shown(client, f"{path_of(its)}?before={its.messages.earliest('pk').pk}")
+
+
+def test_an_operator_who_took_it_before_the_first_message_shown_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversation_page, "MOST_MESSAGES", 3)
+    its = conversation(
+        facts=[
+            fact("agent_assigned", at(-1), operator="op1", name="L\u00e9a"),
+            fact("agent_released", at(3.5), operator="op1"),
+            fact("agent_assigned", at(6.5), operator="op2", name="Tom"),
+        ]
+    )
+    for minute in range(9):
+        message(its, minute, role="agent")
+    client = user()
+    path, found = path_of(its), []
+    while path:
+        text = shown(client, path)
+        found.append([words.split()[0] for look, words in entries(text) if look == "agent"])
+        link = re.search(r'<a href="(\?before=\d+)">', text)
+        path = path_of(its) + link[1] if link else ""
+    assert found == [["Operator", "Tom", "Tom"], ["L\u00e9a", "Operator", "Operator"], ["L\u00e9a"] * 3]
 
 
 @pytest.mark.parametrize("before", ["x", "-1", "0", "9" * 30, "%00", "1e3", "²"])
@@ -428,6 +478,44 @@ def test_its_events_in_the_inbox_are_linked_for_who_may_see_them() -> None:
     ports.links["bloonio_chat_inbox"] = link
     assert "/admin/inbox?q=1&amp;p=2" in shown(user(), path_of(its))
     assert asked == [("default", "c1")]
+
+
+@pytest.mark.parametrize(("permission", "is_linked"), [("view_inboxevent", True), ("retry_inboxevent", False)])
+def test_the_inbox_is_linked_for_who_may_open_its_list(permission: str, is_linked: bool) -> None:
+    its = conversation()
+    ports.links["bloonio_chat_inbox"] = lambda *_: "/admin/bloonio_chat_inbox/inboxevent/?q=c1"
+    client = user("view_conversation", permission)
+    assert ("Its events in the inbox" in shown(client, path_of(its))) is is_linked
+    assert (client.get("/admin/bloonio_chat_inbox/inboxevent/").status_code == 200) is is_linked
+
+
+@pytest.mark.parametrize(
+    ("permissions", "said"),
+    [
+        ((), "does not have, or does not list: ticket LOK-9."),
+        (("view_conversation", "refresh_conversation"), "does not have, or does not list, all of it."),
+    ],
+)
+def test_what_the_relay_lacks_is_named_to_who_may_see_it(
+    monkeypatch: pytest.MonkeyPatch, permissions: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.setattr(admin, "refresh_conversation", lambda _: Refreshed(["ticket LOK-9"]))
+    its = conversation()
+    text = user(*permissions).post(f"{CONVERSATIONS}{its.pk}/refresh/", follow=True).content.decode()
+    assert said in text
+    assert ("LOK-9" in text) is ("ticket" in said)
+
+
+def test_what_leads_elsewhere_is_said_to_be_a_link(settings: Any) -> None:
+    settings.BLOONIO_CHAT_OPEN_IN_RELAY_URL = "https://r.example/"
+    ports.links["bloonio_chat_inbox"] = lambda *_: "/admin/inbox"
+    its = conversation()
+    of_it = ticket(conversation=its)
+    client = user()
+    for row in (its, of_it):
+        content = shown(client, path_of(row)).partition('id="content-main"')[2]
+        assert 'class="mirror-button"' in content
+        assert 'role="button"' not in content.partition("<footer")[0]
 
 
 def test_other_rooms_find_the_page() -> None:

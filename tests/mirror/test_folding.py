@@ -477,6 +477,50 @@ def test_another_visitor_and_another_tenant_stay() -> None:
     assert the_conversation(fold([CREATED], rows)).forgotten_at is None
 
 
+BOBS: dict[str, Any] = {"visitor_user_id": "bob"}
+
+
+@pytest.mark.parametrize("late", [envelope("message-received", at(2), message_id="m9", **ABOUT), CREATED])
+def test_another_visitors_conversation_stays_whoever_an_old_event_names(late: Any) -> None:
+    """The relay hands a guest's conversation to whom the guest turns out to be."""
+    rows = fold([fetched(conversation(**BOBS)), fetched(message()), late], gone())
+    assert the_conversation(rows).forgotten_at is None
+    assert (TENANT, "m1") in rows.messages
+    # What the event makes, nobody has said to be another's.
+    assert all(is_tombstone(row) for row in rows.tickets.values())
+
+
+def test_another_visitors_ticket_stays_whoever_an_old_event_names() -> None:
+    rows = fold([fetched(conversation(**BOBS)), fetched(ticket(user_id="bob", conversation_id="c1")), DONE], gone())
+    assert the_ticket(rows).forgotten_at is None
+    assert state(rows)[0] == "resolved"
+
+
+def test_a_ticket_of_a_forgotten_visitor_goes_alone_where_its_conversation_is_another_visitors() -> None:
+    rows = fold([fetched(conversation(**BOBS)), fetched(ticket(conversation_id="c1"))], gone())
+    assert the_conversation(rows).forgotten_at is None
+    assert is_tombstone(the_ticket(rows))
+
+
+def test_an_object_that_was_overtaken_does_not_erase_what_is_another_visitors_by_now() -> None:
+    rows = fold([fetched(conversation("c1", at(9), **BOBS)), fetched(conversation("c1", at(8)))], gone())
+    assert the_conversation(rows).forgotten_at is None
+    rows = fold([fetched(ticket("t1", at(9), user_id="bob")), fetched(ticket("t1", at(8)))], gone())
+    assert the_ticket(rows).forgotten_at is None
+
+
+def test_what_turns_out_to_be_the_forgotten_visitors_is_erased() -> None:
+    rows = fold([fetched(conversation("c1", at(8), **BOBS)), fetched(conversation("c1", at(9)))], gone())
+    assert is_tombstone(the_conversation(rows))
+    rows = fold([fetched(ticket("t1", at(8), user_id="bob")), fetched(ticket("t1", at(9)))], gone())
+    assert is_tombstone(the_ticket(rows))
+
+
+def test_a_stub_that_was_erased_stays_so_whosever_it_turns_out_to_be() -> None:
+    rows = fold([CREATED, fetched(conversation(**BOBS))], gone())
+    assert is_tombstone(the_conversation(rows))
+
+
 def test_what_was_there_is_erased() -> None:
     text = envelope("message-received", at(2), message_id="m1", conversation_id="c1")
     rows = fold([CREATED, text, fetched(message("m2"))])

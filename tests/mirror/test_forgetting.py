@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models, transaction
 
 from bloonio_chat.callbacks.ports import Projectable, ports
+from bloonio_chat.mirror import projection
 from bloonio_chat.mirror.forgetting import MirrorForgetting
 from bloonio_chat.mirror.hydration import hydrate
-from bloonio_chat.mirror.models import Conversation, ForgottenVisitor, Message, Ticket
+from bloonio_chat.mirror.models import Conversation, ForgottenVisitor, Message, Ticket, visitor_digest
 from bloonio_chat.mirror.projection import project
 from bloonio_chat.mirror.sync import sync
 from bloonio_chat.mirror.times import aware_now
@@ -23,6 +25,7 @@ from bloonio_chat.mirror.verifying import verify
 from bloonio_chat.sandbox import SandboxRelay
 from bloonio_chat.sandbox import objects as relays
 from tests.mirror.at_relay import TENANT, Lines, Time, escalated, event_of, tell
+from tests.mirror.referring import referring
 from tests.mirror.test_sync import OPTIONS
 
 pytestmark = [pytest.mark.django_db(databases="__all__"), pytest.mark.usefixtures("database", "many_calls")]
@@ -210,24 +213,85 @@ def test_a_ticket_that_belongs_to_no_conversation(relay: SandboxRelay, its_time:
     assert TRACE not in dump()
 
 
-def test_an_event_that_was_being_written_is_found_by_another_look(
+def test_what_came_before_its_digest_was_seen_is_found_though_it_is_committed_late(
     relay: SandboxRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bloonio_chat.mirror import forgetting, projection
+    remember = MirrorForgetting._remember
 
-    tell(relay, "conversation-started", relay.open_conversation(PERSON))
-    original, late = projection.erase, [relay.open_conversation(PERSON)]
+    def meanwhile(*arguments: Any) -> None:
+        tell(relay, "conversation-started", relay.open_conversation(PERSON))
+        remember(*arguments)
 
-    def meanwhile(batch: Any) -> None:
-        original(batch)
-        while late:
-            # It had looked for forgotten visitors before there was one.
-            ForgottenVisitor.objects.all().delete()
-            tell(relay, "conversation-started", late.pop())
-
-    monkeypatch.setattr(forgetting, "erase", meanwhile)
-    assert forget()["erased_conversations"] == 2
+    monkeypatch.setattr(MirrorForgetting, "_remember", meanwhile)
+    assert forget()["erased_conversations"] == 1
     assert not Conversation.objects.filter(visitor_user_id=PERSON).exists()
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+def test_in_a_transaction_of_the_callers_another_look_follows(relay: SandboxRelay, database: str) -> None:
+    from bloonio_chat.mirror import forgetting
+
+    with transaction.atomic(using=database):
+        forget()
+        # As from a transaction that does not see the digest yet.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(projection, "forgotten", lambda *_: {})
+            tell(relay, "conversation-started", relay.open_conversation(PERSON))
+        assert Conversation.objects.filter(visitor_user_id=PERSON).exists()
+    assert forgetting._find(None, PERSON, set()) == ([], [], [])
+    assert Conversation.objects.get().forgotten_at is not None
+
+
+def test_what_is_here_in_spite_of_all_goes_with_the_next_object(mirrored: SandboxRelay, its_time: Time) -> None:
+    """Rows of a person who is forgotten: of a process that died at a bad moment, or told of as somebody else's."""
+    [theirs, *_] = [each for each in mirrored.conversations.values() if each.visitor_user_id == PERSON]
+    digest = visitor_digest(TENANT, PERSON)
+    ForgottenVisitor.objects.create(tenant=TENANT, digest=digest, forgotten_at=aware_now())
+    theirs.locale = "xx"
+    theirs.updated_at += timedelta(seconds=1)
+    sync(OPTIONS, Lines(), clock=its_time, sleep=its_time.sleep)
+    row = Conversation.objects.get(relay_id=theirs.id)
+    assert (row.visitor_user_id, row.forgotten_at is None) == ("", False)
+    assert not row.messages.exists()
+    # And all of it when the person is forgotten once more.
+    forget()
+    assert TRACE not in dump()
+
+
+def test_an_id_that_is_longer_than_its_column(relay: SandboxRelay, its_time: Time) -> None:
+    person = "v" * 300
+    conversation, ticket = chatted(relay, "v", TRACE)
+    conversation.visitor_user_id = ticket.user_id = person
+    sync(OPTIONS, Lines(), clock=its_time, sleep=its_time.sleep)
+    assert Conversation.objects.get().visitor_user_id == person[:255]
+    assert forget(person)["erased_conversations"] == 1
+    assert TRACE not in dump()
+    conversation.updated_at += timedelta(seconds=1)
+    sync({**OPTIONS, "restart": True}, Lines(), clock=its_time, sleep=its_time.sleep)
+    other = relay.open_conversation("v", visitor_display_name=TRACE)
+    other.visitor_user_id = person
+    other.created_at -= timedelta(hours=1)
+    sync({**OPTIONS, "restart": True}, Lines(), clock=its_time, sleep=its_time.sleep)
+    assert TRACE not in dump()
+
+
+@pytest.mark.parametrize("rule", [models.PROTECT, models.RESTRICT])
+@pytest.mark.django_db(transaction=True, databases="__all__")
+def test_what_protects_a_message_is_named_and_nothing_is_erased(
+    mirrored: SandboxRelay, database: str, rule: Any
+) -> None:
+    apps.get_app_config("bloonio_chat_inbox").ready()
+    with referring(Message, rule, database) as invoices:
+        message = Message.objects.filter(conversation__visitor_user_id=PERSON).first()
+        invoice = invoices.objects.using(database).create(row=message)
+        before = dump()
+        for arguments in ([], ["--dry-run"]):
+            with pytest.raises(CommandError, match=r"bloonio_chat_mirror\.Invoice refers to them"):
+                call_command("bloonio_forget", "--visitor", PERSON, *arguments)
+        assert dump() == before
+        invoice.delete()
+        assert forget()["erased_conversations"] == 2
+        assert TRACE not in dump()
 
 
 def test_more_than_a_batch(relay: SandboxRelay, monkeypatch: pytest.MonkeyPatch) -> None:

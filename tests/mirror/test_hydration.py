@@ -7,16 +7,19 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import DataError, OperationalError
 from django.test import Client
 
 from bloonio_chat import mirror
 from bloonio_chat.callbacks.ports import Projectable, ports
-from bloonio_chat.mirror import fetching, hydration, marks, rates
+from bloonio_chat.mirror import fetching, hydration, marks, projection, rates
 from bloonio_chat.mirror.hydration import drain, hydrate, hydrate_patiently
 from bloonio_chat.mirror.models import Conversation, Message, RelayPace, Ticket
 from bloonio_chat.mirror.projection import project
 from bloonio_chat.sandbox import SandboxRelay
 from bloonio_chat.sandbox import objects as relays
+from bloonio_chat.sdk import operations
+from bloonio_chat.sdk.errors import ChatRelayAnswerError
 from tests.mirror.at_relay import TENANT, Time, asked, configure, escalated, event_of, tell
 from tests.secrets import OTHER_SECRET, OTHER_TENANT_ID
 
@@ -116,6 +119,38 @@ def test_who_found_a_row_before_it_was_marked_again_does_not_take_it(relay: Sand
     [found] = marks.find_marked(TENANT, now_ms=now_ms, limit=9)
     tell(relay, "message-received", conversation, message_id="m1")
     assert not found.take(now_ms=now_ms)
+
+
+@pytest.mark.usefixtures("many_calls")
+def test_who_has_waited_longest_is_the_first_however_much_is_told_of_it(relay: SandboxRelay, its_time: Time) -> None:
+    busy = relay.open_conversation("busy")
+    tell(relay, "conversation-started", busy)
+    for number in range(3):
+        tell(relay, "conversation-started", relay.open_conversation(f"v{number}"))
+        tell(relay, "message-received", busy, message_id=f"m{number}")
+    assert hydrate(1, clock=its_time) == 1
+    assert Conversation.objects.get(relay_id=busy.id).fetched_at is not None
+
+
+def test_what_is_marked_while_it_is_fetched_waits_behind_the_others(
+    relay: SandboxRelay, its_time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy, other = relay.open_conversation("busy"), relay.open_conversation("v1")
+    tell(relay, "conversation-started", busy)
+    tell(relay, "conversation-started", other)
+    fetch_messages = fetching.fetch_messages
+
+    def meanwhile(*arguments: Any) -> Any:
+        found = fetch_messages(*arguments)
+        tell(relay, "message-received", busy, message_id=f"m{len(relay.calls)}")
+        return found
+
+    monkeypatch.setattr(hydration, "fetch_messages", meanwhile)
+    for conversation in (busy, other):
+        assert hydrate(1, clock=its_time) == 1
+        assert Conversation.objects.get(relay_id=conversation.id).fetched_at is not None
+    assert Conversation.objects.get(relay_id=busy.id).waiting_since is not None
+    assert Conversation.objects.get(relay_id=other.id).waiting_since is None
 
 
 def test_messages_past_what_the_relay_lists_are_known_to_be_missing(relay: SandboxRelay, its_time: Time) -> None:
@@ -244,6 +279,23 @@ def test_a_dead_relay_is_asked_ever_more_seldom_and_the_mark_stays(
     assert RelayPace.objects.get().failures == 0
 
 
+def test_after_an_outage_what_waited_is_fetched_at_once(relay: SandboxRelay, its_time: Time, settings: Any) -> None:
+    for number in range(3):
+        tell(relay, "conversation-started", relay.open_conversation(f"v{number}"))
+    settings.BLOONIO_CHAT_BASE_URL, began = "http://127.0.0.1:9", its_time.now
+    while its_time.now < began + 80 * 60:
+        assert hydrate(9, clock=its_time, random=lambda: 1.0) == 0
+        # Somebody who asks for it by hand makes it no worse.
+        drain(TENANT, limit=9, despite_pause=True, clock=its_time, random=lambda: 1.0)
+        its_time.now += 60
+    assert max(Conversation.objects.values_list("fetch_tries", flat=True)) <= 1
+    settings.BLOONIO_CHAT_BASE_URL, fetched, back = relay.base_url, 0, its_time.now
+    while fetched < 3:
+        fetched += hydrate(9, clock=its_time)
+        its_time.now += 60
+    assert its_time.now - back <= rates.LONGEST_PAUSE_SECONDS + 120
+
+
 def test_what_fails_during_a_pause_does_not_make_it_longer(its_time: Time) -> None:
     now_ms = int(its_time() * 1000)
     first = rates.pause(TENANT, now_ms=now_ms, random=lambda: 1.0)
@@ -281,7 +333,7 @@ def test_an_object_at_which_the_relay_fails_holds_up_no_other(relay: SandboxRela
     tell(relay, "ticket-created", ticket)
     # The ticket is what is asked for first, and what fails.
     with mirror.writable():
-        Ticket.objects.update(marked_at=Ticket.objects.get().marked_at - timedelta(days=1))
+        Ticket.objects.update(waiting_since=Ticket.objects.get().waiting_since - timedelta(days=1))
     relay.faults.calls.set("server_error", probability=1.0, only="fetch_ticket")
     hydrate(9, clock=its_time)
     its_time.now += 20
@@ -298,23 +350,44 @@ def test_what_the_relay_does_not_have_stays_a_stub_and_is_asked_for_ever_more_se
     relay: SandboxRelay, its_time: Time
 ) -> None:
     tell(relay, "conversation-started", nobodys(relay, "gone"))
-    waited = []
-    for _ in marks.PAUSES_SECONDS:
-        assert Conversation.objects.get().marked_at is not None
-        began = its_time.now
+    began, asked_at = its_time.now, []
+    while Conversation.objects.get().marked_at is not None:
+        calls = len(relay.calls)
         assert hydrate(9, clock=its_time) == 0
-        its_time.now = max(its_time.now, Conversation.objects.get().fetch_after_ms / 1000)
-        waited.append(round(its_time.now - began))
+        if len(relay.calls) > calls:
+            asked_at.append(round(its_time.now - began))
         # The route is not taken for a missing one: others are there.
         RelayPace.objects.exclude(route="").delete()
-    assert waited == list(marks.PAUSES_SECONDS)
-    assert Conversation.objects.get().marked_at is None
+        its_time.now += 60
+    hour = 3600
+    assert asked_at == [0, 60, 660, hour + 660, 7 * hour + 660, 31 * hour + 660]
     row = Conversation.objects.get()
-    assert (row.fetched_at, row.visitor_user_id) == (None, "v1")
-    # Another event has it looked for again, after the longest of the pauses.
+    assert (row.fetched_at, row.visitor_user_id, row.waiting_since) == (None, "v1", None)
+    # Another event has it looked for again, at once.
     tell(relay, "message-received", nobodys(relay, "gone"), message_id="m1")
     assert hydrate(9, clock=its_time) == 0
-    assert len(relay.calls) == len(marks.PAUSES_SECONDS) + 1
+    assert len(relay.calls) == len(asked_at) + 1
+    assert Conversation.objects.get().fetch_tries == 1
+
+
+def test_an_event_that_comes_as_a_row_is_given_up_has_it_looked_for_again(
+    relay: SandboxRelay, its_time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = nobodys(relay, "gone")
+    tell(relay, "conversation-started", gone)
+    with mirror.writable():
+        Conversation.objects.update(fetch_tries=marks.MOST_TRIES - 1)
+    fetch = fetching.fetch_conversation
+
+    def meanwhile(*arguments: Any) -> Any:
+        tell(relay, "message-received", gone, message_id="m1")
+        return fetch(*arguments)
+
+    monkeypatch.setattr(hydration, "fetch_conversation", meanwhile)
+    assert drain(TENANT, limit=1, clock=its_time).failed == 1
+    row = Conversation.objects.get()
+    assert row.marked_at is not None
+    assert (row.fetch_tries, row.fetch_after_ms, row.taken_until_ms) == (0, 0, 0)
 
 
 def test_a_relay_without_these_routes_is_asked_once_an_hour(relay: SandboxRelay, its_time: Time, settings: Any) -> None:
@@ -356,6 +429,97 @@ def test_an_answer_that_can_not_be_read_lets_its_row_wait(relay: SandboxRelay, i
     tell(relay, "conversation-started", relay.open_conversation("v2"))
     assert drain(TENANT, limit=9, clock=its_time).fetched == 1
     assert Conversation.objects.get(relay_id=conversation.id).fetch_tries == 1
+
+
+@pytest.mark.parametrize("kind", ["conversation", "ticket"])
+def test_an_answer_that_is_another_object_lets_its_row_wait_and_changes_nothing(
+    relay: SandboxRelay, its_time: Time, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    asked_for, other = (relay.open_conversation(visitor) for visitor in ("v1", "v2"))
+    objects = [asked_for, other] if kind == "conversation" else [escalated(relay, each) for each in (asked_for, other)]
+    tell(relay, f"{kind}-{'started' if kind == 'conversation' else 'created'}", objects[0])
+    operation = getattr(operations, f"fetch_{kind}")
+    monkeypatch.setattr(operations, f"fetch_{kind}", lambda relay_id: operation(objects[1].id))
+    drained = drain(TENANT, limit=50, clock=its_time)
+    assert drained.failed == 1
+    assert asked(relay)[f"fetch_{kind}"] == 1
+    model = Conversation if kind == "conversation" else Ticket
+    row = model._default_manager.get(relay_id=objects[0].id)
+    assert (row.fetched_at, row.fetch_tries) == (None, 1)
+    assert not model._default_manager.filter(relay_id=objects[1].id).exists()
+
+
+def test_a_message_that_can_not_be_read_hides_no_other(
+    relay: SandboxRelay, its_time: Time, caplog: pytest.LogCaptureFixture
+) -> None:
+    conversation = relay.open_conversation("v1", locale="en")
+    bad, good = relay.say(conversation.id, "secret words"), relay.say(conversation.id, "hello")
+    bad.role = None  # type: ignore[assignment]  # what no relay should say
+    tell(relay, "conversation-started", conversation)
+    assert hydrate(9, clock=its_time) == 1
+    row = Conversation.objects.get()
+    # Not all is here, so a sync asks for the messages again.
+    assert (row.locale, row.marked_at, row.messages_as_of) == ("en", None, None)
+    assert Message.objects.filter(relay_id=good.id, content="hello").exists()
+    assert not Message.objects.filter(relay_id=bad.id).exists()
+    assert f"list_messages: left out what is not as the protocol says: '{bad.id}'" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_a_conversation_whose_messages_can_not_be_had_is_here_and_its_mark_stays(
+    relay: SandboxRelay, its_time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_much(*_: Any) -> Any:
+        raise ChatRelayAnswerError("list_messages: the relay's answer is too large.")
+
+    monkeypatch.setattr(hydration, "fetch_messages", too_much)
+    tell(relay, "conversation-started", relay.open_conversation("v1", locale="en"))
+    drained = drain(TENANT, limit=9, clock=its_time)
+    assert (drained.fetched, drained.failed, drained.error) == (0, 1, None)
+    row = Conversation.objects.get()
+    assert (row.locale, row.messages_as_of, row.fetch_tries) == ("en", None, 1)
+    assert row.marked_at is not None
+
+
+# ---- a database that does not take it -----------------------------------------------------------------------------
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, relay_id: str, error: Exception) -> None:
+    """Let the database refuse what has to do with one conversation."""
+
+    def merge(batch: list[Any]) -> None:
+        if any(fetched.object.id == relay_id for fetched in batch):
+            raise error
+        projection.merge(batch)
+
+    monkeypatch.setattr(hydration, "merge", merge)
+
+
+@pytest.mark.usefixtures("many_calls")
+def test_an_object_that_the_database_does_not_take_holds_up_no_other(
+    relay: SandboxRelay, its_time: Time, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad, *_ = conversations = [relay.open_conversation(f"v{number}") for number in range(3)]
+    for conversation in conversations:
+        tell(relay, "conversation-started", conversation)
+    refusing(monkeypatch, bad.id, DataError("so deep: secret words"))
+    assert hydrate(9, clock=its_time) == 2
+    row = Conversation.objects.get(relay_id=bad.id)
+    assert (row.fetched_at, row.fetch_tries, row.taken_until_ms) == (None, 1, 0)
+    assert row.fetch_after_ms == int((its_time() + marks.PAUSES_SECONDS[0]) * 1000)
+    assert f"conversation '{bad.id}' could not be written (DataError)" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_a_database_in_trouble_is_not_the_objects_fault(
+    relay: SandboxRelay, its_time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation = relay.open_conversation("v1")
+    tell(relay, "conversation-started", conversation)
+    refusing(monkeypatch, conversation.id, OperationalError("database is locked"))
+    with pytest.raises(OperationalError):
+        hydrate(9, clock=its_time)
+    assert Conversation.objects.get().fetch_tries == 0
 
 
 # ---- several tenants ----------------------------------------------------------------------------------------------

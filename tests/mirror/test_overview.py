@@ -8,6 +8,10 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from django.apps import apps
+from django.core.cache import cache
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
 from django.utils.timezone import override
 
 from bloonio_chat.callbacks.ports import ports
@@ -66,6 +70,19 @@ def test_open_tickets_are_counted_by_priority() -> None:
     assert overview.open_tickets_by_priority() == [("p1", 2), ("p2", 0), ("p3", 0), ("p4", 1), ("", 2)]
 
 
+def test_only_so_many_open_tickets_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overview, "MOST_COUNTED", 3)
+    ticket("t0", priority="p1")
+    ticket("t1", priority="p1", updated_at=at(9), status="closed")
+    client = user()
+    assert "Open tickets: 1." in shown(client, OVERVIEW)
+    for place in range(2, 6):
+        ticket(f"t{place}", priority="p2", updated_at=at(place))
+    assert overview.open_tickets_by_priority() == [("p1", 0), ("p2", 3), ("p3", 0), ("p4", 0)]
+    cache.clear()
+    assert "The 3 open tickets that something happened to last." in shown(client, OVERVIEW)
+
+
 def test_first_answers_are_counted_from_the_escalation() -> None:
     for place, wait in enumerate((10, 20, 30, None)):
         its = conversation(f"c{place}", created_at=at(0), escalated_at=at(5), claimed_at=at(6))
@@ -116,17 +133,34 @@ def table(text: str, title: str) -> list[str]:
 
 
 def test_failures_are_the_inboxs_where_there_is_one() -> None:
-    ports.inbox_stats = lambda: {"received": 1, "failed": 3, "dead": 4, "oldest_undelivered_seconds": None}
+    ports.inbox_vitals = lambda: {"received": 1, "failed": 3, "dead": 4, "oldest_undelivered_seconds": None}
     text = shown(user(), OVERVIEW)
     assert table(text, "Events not delivered") == ["new", "1", "in work", "0", "failed, retried", "3", "given up", "4"]
+    assert "of a kind are counted" not in text
+
+
+def test_the_inbox_is_not_counted_whole(database: str) -> None:
+    apps.get_app_config("bloonio_chat_inbox").ready()
+    client = user()
+    with CaptureQueriesContext(connections[database]) as asked:
+        shown(client, OVERVIEW)
+    texts = [query["sql"] for query in asked if "bloonio_chat_inbox_inboxevent" in query["sql"]]
+    counting = [text for text in texts if "COUNT(" in text]
+    assert counting
+    assert all("LIMIT 10000" in text for text in counting), counting
+
+
+def test_that_no_more_is_counted_is_said() -> None:
+    ports.inbox_vitals = lambda: {"failed": 10_000}
+    assert "No more than 10000 of a kind are counted." in shown(user(), OVERVIEW)
 
 
 def test_failures_are_what_was_not_fetched_where_there_is_no_inbox(monkeypatch: pytest.MonkeyPatch) -> None:
     now = aware_now()
-    conversation("c1", marked_at=now - timedelta(hours=2))
-    conversation("c2", marked_at=now)
-    ticket("t1", marked_at=now - timedelta(hours=2))
-    ticket("t2", marked_at=now - timedelta(hours=3))
+    conversation("c1", waiting_since=now - timedelta(hours=2))
+    conversation("c2", waiting_since=now)
+    ticket("t1", waiting_since=now - timedelta(hours=2))
+    ticket("t2", waiting_since=now - timedelta(hours=3))
     assert table(shown(user(), OVERVIEW), "Not fetched") == ["conversations", "1", "tickets", "2"]
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import itertools
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 from django.db import DatabaseError, IntegrityError, OperationalError, connections, transaction
+from django.db.models import ProtectedError, RestrictedError
 from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bloonio_chat import mirror
 from bloonio_chat.callbacks.ports import Projectable, ports
 from bloonio_chat.mirror import contention, projection
+from bloonio_chat.mirror.comparing import differences
 from bloonio_chat.mirror.folding import Fetched
 from bloonio_chat.mirror.models import Conversation, ForgottenVisitor, Message, Ticket, visitor_digest
 from bloonio_chat.mirror.projection import merge, project
@@ -47,6 +51,11 @@ _numbers = itertools.count()
 
 def batch(*events: WebhookEvent, tenant: str = TENANT) -> list[Projectable]:
     return [Projectable(tenant, event) for event in events]
+
+
+def forget(visitor: str, time: datetime) -> None:
+    digest = visitor_digest(TENANT, visitor)
+    ForgottenVisitor.objects.create(tenant=TENANT, digest=digest, forgotten_at=time)
 
 
 def story(number: int, *, messages: int = 3) -> list[WebhookEvent]:
@@ -175,11 +184,49 @@ def test_texts_stay_out_where_the_project_says_so(settings: Any) -> None:
     assert Message.objects.values_list("content", "attachments").get() == ("Où est ma commande ? 🙂", [attachment])
 
 
+def _nested(levels: int) -> Any:
+    tree: Any = {}
+    for _ in range(levels - 1):
+        tree = {"a": tree}
+    return tree
+
+
+@pytest.mark.parametrize("levels", [1, 25, 26, 32, 150])
+def test_what_is_nested_deeper_than_a_database_takes_is_cut(levels: int) -> None:
+    tree = _nested(levels)
+    attachment = {"type": "image", "mime": "image/png", "size": 1, "url": "https://cdn.test/a.png", "more": tree}
+    citation = {"chunk_id": "k", "document_id": "d", "document_version": 2, "more": tree}
+    things: list[Any] = [
+        conversation(metadata=tree, mood=[tree]),
+        message(attachments=[attachment], citations=[citation], mood=tree),
+        ticket(conversation_id="c1", mood=tree),
+    ]
+    merge([Fetched(TENANT, thing, NOON) for thing in things])
+    row = Conversation.objects.get()
+    assert (row.metadata == tree) == (levels <= 25)
+    assert row.extra["mood"][0] is not None
+    for model, thing in zip((Conversation, Message, Ticket), things, strict=True):
+        assert differences(model._default_manager.get(), thing) == []
+
+
+@pytest.mark.parametrize("hour", [0, 1])
+def test_the_hour_that_comes_twice_differs_from_nothing(settings: Any, hour: int) -> None:
+    settings.USE_TZ, settings.TIME_ZONE = False, "Europe/Paris"
+    # Both are half past two in Paris.
+    time = datetime(2026, 10, 25, hour, 30, tzinfo=timezone.utc)
+    thing = conversation("c1", time, created_at=time)
+    merge([Fetched(TENANT, thing, time)])
+    row = Conversation.objects.get()
+    assert (row.updated_at.hour, row.updated_at.minute) == (2, 30)
+    assert row.updated_at in (time.replace(hour=0), time.replace(hour=1))
+    assert differences(row, thing) == []
+    assert differences(row, conversation("c1", time.replace(hour=2), created_at=time)) == ["updated_at"]
+
+
 def test_a_forgotten_visitor_does_not_come_back() -> None:
     project(batch(*story(1)))
     assert Message.objects.count() == 3
-    digest = visitor_digest(TENANT, "v1")
-    ForgottenVisitor.objects.create(tenant=TENANT, digest=digest, forgotten_at=at(50))
+    forget("v1", at(50))
     project(batch(*story(1), *story(2), envelope("message-received", at(40), message_id="late", **ABOUT)))
     merge([Fetched(TENANT, message("m1-0", "c1"), at(60)), Fetched(TENANT, ticket("t1", conversation_id="c1"), at(60))])
     tombstone = Conversation.objects.get(relay_id="c1")
@@ -187,6 +234,38 @@ def test_a_forgotten_visitor_does_not_come_back() -> None:
     assert tombstone.is_open is False
     assert Ticket.objects.get(relay_id="t1").forgotten_at == at(50)
     assert set(Message.objects.values_list("conversation__relay_id", flat=True)) == {"c2"}
+
+
+def test_an_id_that_is_cut_is_forgotten_as_it_is_kept() -> None:
+    forget("v" * 255, at(50))
+    merge([Fetched(TENANT, conversation("c1", visitor_user_id="v" * 300), at(60))])
+    merge([Fetched(TENANT, ticket("t1", user_id="v" * 300), at(60))])
+    assert Conversation.objects.get().forgotten_at == at(50)
+    assert Ticket.objects.get().forgotten_at == at(50)
+
+
+@on_its_own
+def test_who_is_forgotten_while_a_batch_is_written_is_erased_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    save = projection._save
+
+    def and_forget(rows: Any, using: str) -> None:
+        save(rows, using)
+        if not ForgottenVisitor.objects.exists():
+            # In the same transaction, so that it is seen with the rows and not before.
+            forget("v1", at(50))
+
+    monkeypatch.setattr(projection, "_save", and_forget)
+    project(batch(*story(1), *story(2)))
+    assert Conversation.objects.get(relay_id="c1").forgotten_at == at(50)
+    assert Ticket.objects.get(relay_id="t1").forgotten_at == at(50)
+    assert set(Message.objects.values_list("conversation__relay_id", flat=True)) == {"c2"}
+
+
+def test_visitors_are_looked_up_once_for_a_batch(database: str) -> None:
+    with CaptureQueriesContext(connections[database]) as queries:
+        project(batch(*story(1), *story(2)))
+    looked_up = [each for each in queries.captured_queries if '"digest"' in each["sql"].replace("`", '"')]
+    assert len([each for each in looked_up if each["sql"].startswith("SELECT")]) == 1
 
 
 def test_rows_send_no_signals_of_single_saves() -> None:
@@ -240,7 +319,10 @@ def caused(error: DatabaseError, sqlstate: str) -> DatabaseError:
 
 
 IN_THE_WAY = [
-    IntegrityError("duplicate key"),
+    caused(IntegrityError("duplicate key"), "23505"),
+    IntegrityError(1062, "Duplicate entry 'default-c1'"),
+    IntegrityError("UNIQUE constraint failed: bloonio_chat_mirror_ticket.tenant"),
+    contention.StaleReadError("a conversation"),
     caused(OperationalError("deadlock detected"), "40P01"),
     caused(OperationalError("could not serialize"), "40001"),
     OperationalError(1213, "Deadlock found when trying to get lock"),
@@ -263,7 +345,7 @@ def test_work_that_met_another_writer_is_done_again(database: str, error: Databa
 @on_its_own
 def test_it_is_not_done_again_for_ever(database: str) -> None:
     pauses: list[float] = []
-    work = Obstacle(IN_THE_WAY[1], 100)
+    work = Obstacle(OperationalError(1213, "Deadlock found"), 100)
     with pytest.raises(OperationalError):
         contention.retrying(work, using=database, sleep=pauses.append, random=lambda: 1.0)
     assert work.attempts == contention.MOST_ATTEMPTS
@@ -271,9 +353,34 @@ def test_it_is_not_done_again_for_ever(database: str) -> None:
     assert len(pauses) == contention.MOST_ATTEMPTS - 1
 
 
+def test_psycopg2_says_it_under_another_name() -> None:
+    error = OperationalError("deadlock detected")
+    error.__cause__ = Exception("of the driver")
+    error.__cause__.pgcode = "40P01"  # type: ignore[attr-defined]  # as psycopg2's have it
+    assert contention.is_contention(error)
+
+
+def test_a_second_row_of_one_key_is_another_writers(database: str) -> None:
+    project(batch(*story(1)))
+    with mirror.writable(), pytest.raises(IntegrityError) as caught, transaction.atomic(using=database):
+        Conversation.objects.create(tenant=TENANT, relay_id="c1")
+    assert contention.is_contention(caught.value)
+
+
 @on_its_own
 @pytest.mark.parametrize(
-    "error", [OperationalError(2013, "Lost connection"), caused(DatabaseError("disk full"), "53100"), DatabaseError()]
+    "error",
+    [
+        OperationalError(2013, "Lost connection"),
+        caused(DatabaseError("disk full"), "53100"),
+        DatabaseError(),
+        IntegrityError(4025, "CONSTRAINT `metadata` failed"),
+        IntegrityError("CHECK constraint failed: metadata"),
+        caused(IntegrityError("violates check constraint"), "23514"),
+        ProtectedError("Cannot delete some instances of model 'Message'", set()),
+        RestrictedError("Cannot delete some instances of model 'Message'", set()),
+    ],
+    ids=str,
 )
 def test_another_trouble_is_the_callers(database: str, error: DatabaseError) -> None:
     work = Obstacle(error, 1)

@@ -12,6 +12,7 @@ from django.test import Client
 from bloonio_chat.mirror import refreshing
 from bloonio_chat.mirror.models import Conversation, Ticket
 from bloonio_chat.sandbox import SandboxRelay
+from bloonio_chat.sdk import operations
 from tests.mirror.at_relay import asked, configure, its_time, relay
 from tests.mirror.rows import CONVERSATIONS, NOON, TICKETS, conversation, shown, ticket, user
 
@@ -79,6 +80,31 @@ def test_what_the_relay_lacks_is_said_and_the_rest_is_kept(relay: SandboxRelay, 
         text = press(user(), its)
     assert "does not have, or does not list: messages, ticket LOK-404<b>." in text
     assert "Ann Lee" in text
+
+
+def test_a_message_that_can_not_be_read_is_said_and_the_others_are_kept(relay: SandboxRelay) -> None:
+    its, _of_it = stubs(relay)
+    said = relay.say(its.relay_id, "What is it now?")
+    relay.messages_of(its.relay_id)[0].role = None  # type: ignore[assignment]  # what no relay should say
+    text = press(user(), its)
+    assert "does not list: messages." in text
+    assert said.content in text
+
+
+@pytest.mark.parametrize("kind", ["conversation", "ticket"])
+def test_an_answer_that_is_another_object_changes_nothing(
+    relay: SandboxRelay, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    rows = stubs(relay)
+    row = rows[0] if kind == "conversation" else rows[1]
+    other = relay.escalate(relay.open_conversation("v2").id)
+    other_id = {"conversation": other.conversation_id, "ticket": other.ticket_id}[kind]
+    operation = getattr(operations, f"fetch_{kind}")
+    monkeypatch.setattr(operations, f"fetch_{kind}", lambda relay_id: operation(other_id))
+    assert "nothing was changed" in press(user(), row)
+    row.refresh_from_db()
+    assert row.fetched_at is None
+    assert not type(row)._default_manager.filter(relay_id=other_id).exists()
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,25 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import DataError, OperationalError
+from django.db.models import Count
 
 from bloonio_chat import mirror
-from bloonio_chat.mirror import pacing, reading
+from bloonio_chat.mirror import hydration, pacing, projection, reading
 from bloonio_chat.mirror.models import Conversation, Message, RelayPace, SyncCheckpoint, Ticket
 from bloonio_chat.mirror.pacing import PacedCaller
 from bloonio_chat.mirror.sync import sync
 from bloonio_chat.sandbox import SandboxRelay
-from bloonio_chat.sdk.errors import ChatRelayConfigurationError, ChatRelayError, ChatRelayForbiddenError
+from bloonio_chat.sdk import operations
+from bloonio_chat.sdk.client import ChatRelayClient
+from bloonio_chat.sdk.errors import (
+    ChatRelayAnswerError,
+    ChatRelayConfigurationError,
+    ChatRelayError,
+    ChatRelayForbiddenError,
+    ChatRelayInputError,
+    ChatRelayServerError,
+)
 from tests.mirror.at_relay import Lines, Time, asked, configure, escalated, tell
 from tests.mirror.equality import differing
 from tests.secrets import OTHER_SECRET, OTHER_TENANT_ID
@@ -65,14 +76,14 @@ def test_an_empty_mirror_is_filled_and_the_next_sync_finds_nothing_to_do(
     counts = run(report)
     assert differing(relay, operators=False) == []
     read = {"conversations": 9, "messages": len(relay.messages), "tickets": len(relay.tickets)}
-    assert counts == {**read, "changed": sum(read.values()), "hydrated": 0, "waiting": 0}
+    assert counts == {**read, "changed": sum(read.values()), "hydrated": 0, "waiting": 0, "failed": 0}
     assert report.totals == [9 + len(relay.tickets)]
     assert report.done == report.totals[0]
     assert asked(relay)["list_messages"] == 9
 
     before = asked(relay)
     again = run()
-    assert again == {**read, "messages": 0, "changed": 0, "hydrated": 0, "waiting": 0}
+    assert again == {**read, "messages": 0, "changed": 0, "hydrated": 0, "waiting": 0, "failed": 0}
     assert asked(relay)["list_messages"] == before["list_messages"]
     assert "fetch_conversation" not in before
 
@@ -358,7 +369,7 @@ def test_a_run_that_was_killed_among_the_tickets_reads_no_conversation_again(
 
 
 @pytest.mark.parametrize("restart", [True, False])
-def test_a_run_of_yesterday_or_a_restart_begins_anew(
+def test_a_run_of_long_ago_or_a_restart_begins_anew(
     relay: SandboxRelay, run: Callable[..., dict[str, int]], its_time: Time, restart: bool
 ) -> None:
     filled(relay)
@@ -366,8 +377,20 @@ def test_a_run_of_yesterday_or_a_restart_begins_anew(
     run(stop=lambda: next(calls) > 8)
     assert SyncCheckpoint.objects.filter(finished_at=None).exists()
     if not restart:
-        its_time.now += 25 * 3600
+        its_time.now += 49 * 3600
     assert run(restart=restart)["conversations"] == 9
+
+
+def test_a_daily_sync_goes_on_with_the_one_of_the_day_before(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], its_time: Time
+) -> None:
+    filled(relay)
+    calls = iter(range(10**6))
+    first = run(stop=lambda: next(calls) > 8)
+    its_time.now += 25 * 3600
+    assert run()["conversations"] < 9
+    assert first["conversations"] > 0
+    assert differing(relay, operators=False) == []
 
 
 def test_a_restart_reads_all_messages_again_also_when_it_is_killed(
@@ -466,6 +489,151 @@ def test_the_command_shows_what_came_of_it(relay: SandboxRelay, capsys: pytest.C
     relay.tenant.suspended = True
     with pytest.raises(CommandError, match="suspended"):
         call_command("bloonio_sync")
+
+
+# ---- objects in trouble -------------------------------------------------------------------------------------------
+
+
+def test_an_object_that_can_not_be_read_hides_no_other(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], caplog: pytest.LogCaptureFixture
+) -> None:
+    filled(relay)
+    conversations, tickets = list(relay.conversations.values()), list(relay.tickets.values())
+    no_time, no_id, talked_in = conversations[1], conversations[4], conversations[7]
+    no_time.updated_at = None  # type: ignore[assignment]  # what no relay should say
+    no_id.id = ""
+    tickets[0].status = None  # type: ignore[assignment]  # nor this
+    relay.messages_of(talked_in.id)[0].role = None  # type: ignore[assignment]  # nor this
+    report = Lines()
+    counts = run(report)
+    assert (counts["conversations"], counts["tickets"], counts["failed"]) == (7, 2, 4)
+    assert set(Conversation.objects.exclude(fetched_at=None).values_list("relay_id", flat=True)) == {
+        each.id for each in conversations if each not in (no_time, no_id)
+    }
+    assert Ticket.objects.exclude(fetched_at=None).count() == 2
+    assert Message.objects.filter(conversation__relay_id=talked_in.id).count() == 1
+    assert report.lines == ["4 objects could not be read or not be written: the log says which."]
+    assert f"list_conversations: left out what is not as the protocol says: '{no_time.id}'" in caplog.text
+    assert report.done == report.totals[0]
+
+    # What is right again is read by the next one, whatever the times say.
+    relay.messages_of(talked_in.id)[0].role = relay.messages_of(talked_in.id)[1].role
+    run()
+    assert Message.objects.filter(conversation__relay_id=talked_in.id).count() == 2
+
+
+def test_a_page_of_which_nothing_can_be_read_hides_no_other(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]]
+) -> None:
+    filled(relay, 12)
+    # The relay lists the newest first.
+    for conversation in list(relay.conversations.values())[3:]:
+        conversation.status = None  # type: ignore[assignment]  # what no relay should say
+    counts = run()
+    assert (counts["conversations"], counts["failed"], counts["tickets"]) == (3, 9, 4)
+
+
+def failing_at(monkeypatch: pytest.MonkeyPatch, relay_ids: list[str], error: ChatRelayError) -> list[str]:
+    """Let the relay fail at these conversations' messages; return the operations called, growing."""
+    original, calls = ChatRelayClient.call, []
+
+    def call(self: ChatRelayClient, operation: Any, /) -> Any:
+        calls.append(operation.name)
+        if operation.name == "list_messages" and any(relay_id in operation.query for relay_id in relay_ids):
+            raise error
+        return original(self, operation)
+
+    monkeypatch.setattr(ChatRelayClient, "call", call)
+    return calls
+
+
+@pytest.mark.parametrize(
+    "error", [ChatRelayAnswerError("too large"), ChatRelayServerError("503"), ChatRelayInputError("422")], ids=repr
+)
+def test_a_conversation_at_whose_messages_the_relay_fails_is_here_without_them(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], monkeypatch: pytest.MonkeyPatch, error: ChatRelayError
+) -> None:
+    filled(relay)
+    bad = list(relay.conversations)[4]
+    with monkeypatch.context() as patch:
+        failing_at(patch, [bad], error)
+        assert run()["failed"] == 1
+    row = Conversation.objects.get(relay_id=bad)
+    assert (row.visitor_display_name, row.messages_as_of) == ("Visitor 4", None)
+    assert Ticket.objects.count() == 3
+    run()
+    assert differing(relay, operators=False) == []
+
+
+def test_a_relay_that_fails_at_one_after_the_other_is_left(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(relay)
+    calls = failing_at(monkeypatch, list(relay.conversations), ChatRelayServerError("503"))
+    with pytest.raises(ChatRelayServerError):
+        run()
+    assert calls.count("list_messages") == 3 * pacing.MOST_FAILURES
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, refused: Callable[[Any], bool], error: Exception) -> None:
+    """Let the database refuse some of what is fetched."""
+
+    def merge(batch: list[Any]) -> None:
+        if any(refused(fetched) for fetched in batch):
+            raise error
+        projection.merge(batch)
+
+    monkeypatch.setattr(reading, "merge", merge)
+    monkeypatch.setattr(hydration, "merge", merge)
+
+
+def test_what_the_database_does_not_take_hides_no_other(
+    relay: SandboxRelay,
+    run: Callable[..., dict[str, int]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    filled(relay)
+    bad = {next(iter(relay.tickets)), list(relay.conversations)[4], relay.messages[0].id}
+    refusing(monkeypatch, lambda fetched: fetched.object.id in bad, DataError("secret words"))
+    assert run()["failed"] == 3
+    assert Ticket.objects.exclude(fetched_at=None).count() == 2
+    # Of the one that was refused, its messages tell.
+    assert Conversation.objects.exclude(fetched_at=None).count() == 8
+    assert Message.objects.count() == len(relay.messages) - 1
+    assert all(f"'{relay_id}' could not be written (DataError)" in caplog.text for relay_id in bad)
+    assert "secret" not in caplog.text
+
+
+def test_a_tenant_whose_rows_can_not_be_written_holds_up_no_other(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.BLOONIO_CHAT_TENANTS = {
+        "a-second": {"TENANT_ID": relay.tenant_id, "TENANT_SECRET": relay.tenant_secret, "BASE_URL": relay.base_url}
+    }
+    with SandboxRelay(rate_limit_per_min=None, seed=3) as other:
+        configure(settings, other)
+        filled(relay, 3)
+        filled(other, 3)
+        locked = OperationalError("database is locked: secret words")
+        refusing(monkeypatch, lambda fetched: fetched.tenant == "a-second", locked)
+        report = Lines()
+        with pytest.raises(OperationalError):
+            run(report)
+    assert dict(Conversation.objects.values_list("tenant").annotate(count=Count("pk"))) == {"default": 3}
+    assert report.lines == ["Tenant a-second is left unfinished: OperationalError"]
+
+
+def test_an_answer_that_is_another_object_is_asked_for_once(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_for, other = relay.open_conversation("v1"), relay.open_conversation("v2")
+    tell(relay, "conversation-started", asked_for)
+    operation = operations.fetch_conversation
+    monkeypatch.setattr(operations, "fetch_conversation", lambda relay_id: operation(other.id))
+    counts = run(marked=True)
+    assert (counts["hydrated"], counts["waiting"]) == (0, 1)
+    assert asked(relay) == {"fetch_conversation": 1}
 
 
 # ---- what does not belong here ------------------------------------------------------------------------------------

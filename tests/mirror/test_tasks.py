@@ -15,7 +15,7 @@ from bloonio_chat.mirror import checkpoints, hydration, pacing, reading, tasks
 from bloonio_chat.mirror.hydration import hydrate_patiently
 from bloonio_chat.mirror.models import Conversation, SyncCheckpoint
 from bloonio_chat.sandbox import SandboxRelay
-from bloonio_chat.sdk.errors import ChatRelayError
+from bloonio_chat.sdk.errors import ChatRelayError, ChatRelayForbiddenError
 from tests.mirror.at_relay import Time, tell
 from tests.mirror.equality import differing
 
@@ -126,6 +126,52 @@ def test_a_relay_that_fails_ends_the_slice_and_the_next_sync_goes_on(
     relay.faults.clear()
     tasks.sync_slice("default")
     assert differing(relay, operators=False) == []
+
+
+def test_a_slice_that_fails_is_done_again_later(
+    relay: SandboxRelay, monkeypatch: pytest.MonkeyPatch, its_time: Time
+) -> None:
+    filled(relay)
+    monkeypatch.setattr(
+        tasks, "Pacing", lambda report, stop: pacing.Pacing(report, stop, clock=its_time, sleep=its_time.sleep)
+    )
+    waits: list[float] = []
+    retry = tasks.sync_slice.retry
+
+    def noted(**options: Any) -> Any:
+        waits.append(options["countdown"])
+        return retry(**options)
+
+    monkeypatch.setattr(tasks.sync_slice, "retry", noted)
+    # Three slices fail.
+    relay.faults.calls.set("server_error", count=3 * pacing.MOST_FAILURES, only="list_tickets")
+    tasks.sync_slice.delay("default")
+    assert waits == list(tasks.RETRY_SECONDS[:3])
+    assert differing(relay, operators=False) == []
+
+
+def test_a_slice_is_not_done_again_for_ever(
+    relay: SandboxRelay, monkeypatch: pytest.MonkeyPatch, its_time: Time
+) -> None:
+    filled(relay)
+    monkeypatch.setattr(
+        tasks, "Pacing", lambda report, stop: pacing.Pacing(report, stop, clock=its_time, sleep=its_time.sleep)
+    )
+    relay.faults.calls.set("server_error", probability=1.0, only="list_tickets")
+    with pytest.raises(ChatRelayError):
+        tasks.sync_slice.apply(("default",), retries=len(tasks.RETRY_SECONDS), throw=True)
+    # Brokers that give a task to somebody else when it is not acknowledged in time take an hour for that.
+    assert sum(tasks.RETRY_SECONDS) > 3600
+    assert max(tasks.RETRY_SECONDS) < 1800
+
+
+def test_a_tenant_that_is_suspended_is_not_asked_again(relay: SandboxRelay) -> None:
+    filled(relay, 1)
+    relay.tenant.suspended = True
+    with pytest.raises(ChatRelayForbiddenError):
+        tasks.sync_slice.apply(("default",), throw=True)
+    assert {call.status for call in relay.calls} == {403}
+    assert len(relay.calls) == 1
 
 
 def test_verify_says_what_differs(relay: SandboxRelay, caplog: pytest.LogCaptureFixture) -> None:

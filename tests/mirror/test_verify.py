@@ -15,7 +15,9 @@ from bloonio_chat.mirror.models import Conversation, Message, MirrorModel, Ticke
 from bloonio_chat.mirror.sync import sync
 from bloonio_chat.mirror.verifying import verify
 from bloonio_chat.sandbox import SandboxRelay
-from bloonio_chat.sdk.errors import ChatRelayConfigurationError, ChatRelayConnectionError
+from bloonio_chat.sdk import operations
+from bloonio_chat.sdk.client import ChatRelayClient
+from bloonio_chat.sdk.errors import ChatRelayConfigurationError, ChatRelayConnectionError, ChatRelayServerError
 from tests.mirror.at_relay import Lines, Time, asked, configure, escalated, tell
 from tests.mirror.test_sync import OPTIONS
 
@@ -244,6 +246,64 @@ def test_a_relay_that_fails_now_and_then_is_waited_for(
     synced.faults.calls.set("rate_limit", probability=0.1, value=20)
     assert run() == CLEAN
     assert its_time.slept
+
+
+@pytest.mark.parametrize("sample", [None, 60])
+def test_what_can_not_be_read_is_unknown_and_hides_nothing(
+    synced: SandboxRelay, run: Callable[..., dict[str, int]], sample: int | None
+) -> None:
+    conversations, tickets = list(synced.conversations.values()), list(synced.tickets.values())
+    conversations[2].status = None  # type: ignore[assignment]  # what no relay should say
+    tickets[0].updated_at = None  # type: ignore[assignment]  # nor this
+    synced.messages_of(conversations[3].id)[0].role = None  # type: ignore[assignment]  # nor this
+    write(Conversation.objects.get(relay_id=conversations[5].id), locale="xx")
+    counts = run(sample=sample)
+    # The messages of a conversation that can't be read are not looked at.
+    assert (counts["stale"], counts["missing"], counts["extra"], counts["unknown_unreadable"]) == (1, 0, 0, 3)
+    assert counts["equal"] == 20 - 3 - 1 - len(synced.messages_of(conversations[2].id))
+
+
+def test_a_message_that_can_not_be_read_and_is_not_here_is_unknown(
+    synced: SandboxRelay, run: Callable[..., dict[str, int]]
+) -> None:
+    message = synced.messages[0]
+    message.role = None  # type: ignore[assignment]  # what no relay should say
+    with mirror.writable():
+        Message.objects.get(relay_id=message.id).delete()
+    assert run() == {**CLEAN, "equal": 19, "unknown": 1, "unknown_unreadable": 1}
+
+
+@pytest.mark.parametrize("operation", ["list_messages", "fetch_conversation"])
+def test_a_row_at_which_the_relay_fails_is_unknown_and_hides_nothing(
+    synced: SandboxRelay, run: Callable[..., dict[str, int]], monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    bad = next(iter(synced.conversations))
+    # Not in the list, so that it is asked for by itself.
+    if operation == "fetch_conversation":
+        del synced._state.conversations[bad]
+    original = ChatRelayClient.call
+
+    def call(self: ChatRelayClient, called: Any, /) -> Any:
+        if called.name == operation and bad in called.query:
+            raise ChatRelayServerError("503")
+        return original(self, called)
+
+    monkeypatch.setattr(ChatRelayClient, "call", call)
+    counts = run()
+    assert (counts["stale"], counts["missing"], counts["extra"]) == (0, 0, 0)
+    unknown = len(synced.messages_of(bad)) if operation == "list_messages" else 1
+    assert counts["unknown_unreadable"] == unknown
+
+
+def test_an_answer_that_is_another_object_is_not_compared(
+    synced: SandboxRelay, run: Callable[..., dict[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, *_ = synced.conversations
+    del synced._state.conversations[first]
+    operation = operations.fetch_conversation
+    monkeypatch.setattr(operations, "fetch_conversation", lambda relay_id: operation(second))
+    counts = run()
+    assert (counts["stale"], counts["unknown_unreadable"]) == (0, 1)
 
 
 # ---- what is not to be there --------------------------------------------------------------------------------------

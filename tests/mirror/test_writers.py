@@ -13,8 +13,10 @@ import pytest
 from django.db import connections
 
 from bloonio_chat.callbacks.ports import Projectable
+from bloonio_chat.mirror import projection
 from bloonio_chat.mirror.folding import Fetched
-from bloonio_chat.mirror.models import Conversation
+from bloonio_chat.mirror.forgetting import MirrorForgetting
+from bloonio_chat.mirror.models import Conversation, Message, Ticket
 from bloonio_chat.mirror.projection import merge, project
 from bloonio_chat.sdk.enums import WebhookEventType
 from tests.mirror.happenings import (
@@ -101,6 +103,84 @@ def _each_once(heard: list[Heard]) -> list[list[Heard]]:
 def _all_to_all(heard: list[Heard]) -> list[list[Heard]]:
     """Each thing goes to every writer, twice: they are at the same rows all the time."""
     return [heard * 2 for _ in range(WRITERS)]
+
+
+def test_who_is_forgotten_by_one_while_another_writes_is_gone(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one looks before the other is done, and the other before the one has begun."""
+    about_to_commit, go_on = threading.Event(), threading.Event()
+    save = projection._save
+
+    def slowly(rows: Any, using: str) -> None:
+        save(rows, using)
+        if threading.current_thread() is writer:
+            about_to_commit.set()
+            go_on.wait(20)
+
+    def write() -> None:
+        merge(
+            [
+                Fetched(TENANT, conversation("c1", visitor_user_id="jeanne"), at(0)),
+                Fetched(TENANT, message("m1", "c1"), at(0)),
+                Fetched(TENANT, conversation("c2", visitor_user_id="bob"), at(0)),
+            ]
+        )
+        connections.close_all()
+
+    def forget() -> None:
+        MirrorForgetting().erase(tenant=None, visitor="jeanne", conversations=set(), dry_run=False)
+        connections.close_all()
+
+    monkeypatch.setattr(projection, "_save", slowly)
+    writer, forgetter = threading.Thread(target=write), threading.Thread(target=forget)
+    writer.start()
+    about_to_commit.wait(20)
+    forgetter.start()
+    # On SQLite, where there is one writer at a time, it waits.
+    forgetter.join(0.5 if database == "sqlite" else 20)
+    go_on.set()
+    writer.join(20)
+    forgetter.join(20)
+    assert list(Conversation.objects.order_by("relay_id").values_list("visitor_user_id", flat=True)) == ["", "bob"]
+    assert not Message.objects.exists()
+
+
+def test_a_snapshot_that_is_older_than_a_locked_row(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MariaDB's and MySQL's own isolation level, which Django does not use unless it is told to."""
+    connection = connections[database]
+    if connection.vendor != "mysql":
+        pytest.skip("what is read without a lock is as new as what is locked")
+    told = [envelope("conversation-started", conversation_id="c1"), envelope("ticket-created", at(0), ticket_id="t1")]
+    project([Projectable(TENANT, event) for event in told])
+
+    def tie_to_another() -> None:
+        _tie("t1", "c9")
+        connections.close_all()
+
+    lock, others = projection._lock, [threading.Thread(target=tie_to_another)]
+
+    def meanwhile(model: Any, keys: Any, using: str) -> Any:
+        if model is Ticket and others and threading.current_thread() is threading.main_thread():
+            other = others.pop()
+            other.start()
+            other.join(20)
+        return lock(model, keys, using)
+
+    monkeypatch.setattr(projection, "_lock", meanwhile)
+    with connection.cursor() as cursor:
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        cursor.execute("SHOW VARIABLES LIKE 'innodb_snapshot_isolation'")
+        if cursor.fetchone():
+            cursor.execute("SET SESSION innodb_snapshot_isolation = OFF")
+    try:
+        _tie("t1", "c1")
+    finally:
+        connection.close()
+    assert Ticket.objects.get().conversation == Conversation.objects.get(relay_id="c9")
+
+
+def _tie(ticket_id: str, conversation_id: str) -> None:
+    event = envelope("ticket-resolved", at(2), ticket_id=ticket_id, conversation_id=conversation_id)
+    project([Projectable(TENANT, event)])
 
 
 @pytest.mark.timeout(300)
