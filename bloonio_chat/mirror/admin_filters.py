@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from django.contrib.admin import ModelAdmin, SimpleListFilter
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Value
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
@@ -225,4 +225,4 @@ class AssigneeFilter(OperatorFilter):
     def at_work(self, model: Any) -> Any:
         """Return the operators of open tickets; a ticket knows no name."""
         rows = Ticket.objects.filter(is_open=True).exclude(assignee_user_id="")
-        return rows.order_by("-updated_at").values_list("assignee_user_id", "assignee_user_id")
+        return rows.order_by("-updated_at").values_list("assignee_user_id", Value(""))
