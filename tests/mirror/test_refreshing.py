@@ -190,8 +190,10 @@ def test_what_no_column_can_hold_is_no_error(relay: SandboxRelay) -> None:
     its, of_it = stubs(relay)
     theirs = relay.conversations[its.relay_id]
     theirs.visitor_display_name = "A\x00nn"
-    theirs.metadata = {"k\x00": ["\ud800"]}
-    relay.tickets[of_it.relay_id].subject = "x\x00y\udfff"
+    theirs.metadata = {"k\x00": ["\x00"]}
+    relay.tickets[of_it.relay_id].subject = "x\x00y"
     client = user()
     for row in (its, of_it):
-        press(client, row)
+        assert "Refreshed from the relay." in press(client, row)
+        row.refresh_from_db()
+    assert (its.visitor_display_name, of_it.subject) == ("A\ufffdnn", "x\ufffdy")

@@ -16,9 +16,7 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.core.handlers.wsgi import WSGIHandler
 from django.db import connections
-from werkzeug.serving import WSGIRequestHandler, make_server
 
 from bloonio_chat.callbacks.ports import ports
 from bloonio_chat.inbox import handover
@@ -45,22 +43,6 @@ OPTIONS = {"tenant": None, "since": None, "marked": False, "restart": False, "dr
 ROOT = Path(__file__).parents[2]
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.timeout(900)]
-
-
-class _QuietHandler(WSGIRequestHandler):
-    def log(self, type: str, message: str, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def site() -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, WSGIHandler(), threaded=True, request_handler=_QuietHandler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 @pytest.fixture

@@ -11,8 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.core.handlers.wsgi import WSGIHandler
-from werkzeug.serving import WSGIRequestHandler, make_server
 
 from bloonio_chat import ChatRelayClient, ChatRelaySettings, MessageRole, WebhookEvent, signals
 from bloonio_chat.sandbox import SandboxRelay
@@ -44,22 +42,6 @@ class Receiver:
                 self.failures += 1
                 raise RuntimeError("the receiver failed, as receivers do")
             self.handled[event.model_dump_json()] += 1
-
-
-class _QuietHandler(WSGIRequestHandler):
-    def log(self, type: str, message: str, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def site() -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, WSGIHandler(), threaded=True, request_handler=_QuietHandler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 @pytest.fixture
