@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 import redis
 from celery import Celery
 from celery.exceptions import CeleryError
-from kombu import Queue
+from kombu import Exchange, Queue
 from kombu.exceptions import KombuError
 
 from tests.inbox.project.processes import PATIENCE_SECONDS, free_port, listens, wait_until
@@ -39,6 +39,8 @@ def publisher(url: str, queue: str) -> Iterator[Celery]:
     finally:
         with suppress(OSError, CeleryError, KombuError), app.connection_for_write() as connection:
             Queue(queue, channel=connection.default_channel).delete()
+            # Of the same name, as Celery makes it.
+            Exchange(queue, channel=connection.default_channel).delete()
         if url.startswith("redis"):
             with redis.Redis.from_url(url) as client:
                 client.delete(*client.keys(f"{queue}.*"))
@@ -71,7 +73,11 @@ class Redis:
         self._popen: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Redis:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:

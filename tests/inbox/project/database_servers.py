@@ -164,12 +164,16 @@ class MariaDB(DatabaseServer):
         return mariadb("test", self.port)
 
     def _prepare(self) -> None:
-        data, nobody_elses = f"--datadir={self._folder / 'data'}", "--no-defaults"
-        self._run("mariadb-install-db", nobody_elses, data, "--auth-root-authentication-method=normal")
+        self._run(
+            "mariadb-install-db",
+            "--no-defaults",
+            *_options(self._folders()),
+            "--auth-root-authentication-method=normal",
+        )
 
     def _command(self) -> list[str]:
         options = {
-            "datadir": self._folder / "data",
+            **self._folders(),
             "port": self.port,
             "bind-address": "127.0.0.1",
             "socket": self._folder / "socket",
@@ -179,6 +183,10 @@ class MariaDB(DatabaseServer):
         # Not beside the others, on Debian.
         server = shutil.which("mariadbd") or "/usr/sbin/mariadbd"
         return [server, "--no-defaults", *_options(options)]
+
+    def _folders(self) -> dict[str, object]:
+        # One that starts removes all temporary tables in its tmpdir, a running server's as well.
+        return {"datadir": self._folder / "data", "tmpdir": self._folder}
 
 
 def _options(options: Mapping[str, object]) -> list[str]:
