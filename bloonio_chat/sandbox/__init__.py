@@ -1,7 +1,7 @@
 """A relay for development and tests, on the loopback interface: ``with SandboxRelay() as relay: …``.
 
-Stateful, over real HTTP, as strict as ``protocol.md``, and with faults on demand; see ``docs/sandbox.md``. Needs the
-extra ``sandbox``.
+Stateful, over real HTTP, as strict as the relay's protocol, and with faults on demand; see ``docs/sandbox.md``. Needs
+the extra ``sandbox``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from werkzeug.wrappers import Request, Response
 from bloonio_chat.sandbox import choices, inputs, signatures
 from bloonio_chat.sandbox.clock import Clock
 from bloonio_chat.sandbox.faults import FaultSet
-from bloonio_chat.sandbox.objects import Tenant
+from bloonio_chat.sandbox.objects import Tenant, encode
 from bloonio_chat.sandbox.rates import Rates
 from bloonio_chat.sandbox.refusals import Refusal
 from bloonio_chat.sandbox.routes import ROUTES, Relay, Route, run
@@ -196,4 +195,4 @@ def _server_error(status: int) -> Response:
 
 
 def _json(status: int, body: Any) -> Response:
-    return Response(json.dumps(body, ensure_ascii=False), status=status, content_type="application/json")
+    return Response(encode(body), status=status, content_type="application/json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import threading
@@ -74,6 +75,11 @@ def run(options: Mapping[str, Any], write: Callable[[str], Any]) -> None:
             for line in settings_of(relay):
                 write(line)
             stopped.wait()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            problem = f"Port {options['port']} is taken: choose another with --port; 0 takes a free one."
+            raise OSError(problem) from None
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

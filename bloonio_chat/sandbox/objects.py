@@ -1,7 +1,8 @@
-"""What the relay holds (protocol §3.2). :func:`wire` gives an object the form in which it travels."""
+"""What the relay holds (protocol §3.2). :func:`wire` and :func:`encode` give it the form in which it travels."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
 from typing import Any, Literal
@@ -19,6 +20,14 @@ def wire(thing: Any) -> dict[str, Any]:
     """Return one of these objects as the JSON object that the protocol shows."""
     found = ((each.name, getattr(thing, each.name)) for each in fields(thing) if each.metadata.get("wire", True))
     return {name: iso(value) if isinstance(value, datetime) else value for name, value in found}
+
+
+def encode(body: Any) -> bytes:
+    """Return JSON as the relay sends it. Half a surrogate pair, which no UTF-8 can carry, stays as its escape."""
+    try:
+        return json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(body).encode()
 
 
 def _kept(default: Any = None) -> Any:

@@ -80,7 +80,8 @@ class Page:
 
     def _page(self, status: int, chosen: str | None, notice: str | None = None) -> Response:
         view = View(self._stage, self._shown, self._token, chosen, notice)
-        return Response(view.render(), status, content_type="text/html; charset=utf-8")
+        # Half a surrogate pair, which a test may have put into an object, becomes "?".
+        return Response(view.render().encode(errors="replace"), status, content_type="text/html; charset=utf-8")
 
     # ---- what the forms do: each returns the conversation to show -------------------------------------------------
 

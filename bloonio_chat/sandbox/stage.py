@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from bloonio_chat.sandbox.objects import (
     Operator,
     Tenant,
     Ticket,
+    encode,
     iso,
 )
 from bloonio_chat.sandbox.state import State
@@ -204,8 +204,7 @@ class Stage:
         else:
             body = {"event_type": event_type, "tenant_id": tenant.tenant_id, "occurred_at": self._now(), "extra": {}}
         body.update(fields)
-        encoded = json.dumps(body, ensure_ascii=False).encode()
-        self.emit_bytes(event_type, encoded, conversation_id=fields.get("conversation_id"), tenant=tenant)
+        self.emit_bytes(event_type, encode(body), conversation_id=fields.get("conversation_id"), tenant=tenant)
 
     def emit_bytes(
         self, event_type: str, body: bytes, *, conversation_id: str | None = None, tenant: Tenant | None = None
@@ -216,8 +215,7 @@ class Stage:
         self._outbox.put(tenant or self.tenant, event_type, conversation_id, body)
 
     def _post(self, tenant: Tenant, event_type: str, conversation_id: str | None, body: dict[str, Any]) -> None:
-        encoded = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
-        self.emit_bytes(event_type, encoded, conversation_id=conversation_id, tenant=tenant)
+        self.emit_bytes(event_type, encode(body), conversation_id=conversation_id, tenant=tenant)
 
     def _now(self) -> str:
         return iso(self._state.clock.moment())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import re
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Annotated, Any, Final, Protocol
@@ -30,7 +29,6 @@ _LAST_RESORT_LIMIT: Final = 10_000
 
 # What a path under the callbacks' prefix must look like to be an event's (protocol §4.3).
 EVENT_PATH: Final = r"[a-z]+(?:-[a-z]+)*"
-_EVENT_PATH = re.compile(EVENT_PATH)
 
 # As a number, which bytes are searched for ten times as fast as for b"\\".
 _BACKSLASH: Final = 0x5C
@@ -167,11 +165,6 @@ class WebhookEvent(RelayObject):
 
 
 _validate_json = WebhookEvent.__pydantic_validator__.validate_json
-
-
-def event_type_of_path(path: str) -> WebhookEventType | None:
-    """Return the event type that a callback's path names, known or not; ``None`` for a path that names none."""
-    return WebhookEventType(path.replace("-", "_")) if _EVENT_PATH.fullmatch(path) else None
 
 
 def parse_event(body: bytes, *, path: str, tenant_id: str, timestamp_ms: int) -> WebhookEvent:

@@ -61,11 +61,10 @@ def exchange(
     policy: RetryPolicy,
     *,
     clock: Callable[[], float] = time.time,
-    timer: Callable[[], float] = time.perf_counter,
 ) -> Generator[Request | Pause, Answer | Failure | None, _T]:
     """Run one operation.
 
-    See the module. ``clock`` gives the Unix time in seconds, ``timer`` any seconds that only grow.
+    See the module. ``clock`` gives the Unix time in seconds.
     """
     url = f"{settings.base_url}{API_PATH}{operation.path}"
     if operation.query:
@@ -74,7 +73,7 @@ def exchange(
     attempt = 0
     while True:
         attempt += 1
-        started, signed_at = timer(), clock()
+        started, signed_at = time.perf_counter(), clock()
         result = yield Request(
             operation.method,
             url,
@@ -85,7 +84,7 @@ def exchange(
             operation.body,
         )
         assert result is not None  # noqa: S101  # the driver's contract, for the type checker
-        _log(operation, attempt, result, timer() - started)
+        _log(operation, attempt, result, time.perf_counter() - started)
         if isinstance(result, Answer):
             if result.status_code not in _SAYS_NOTHING_OF_THE_KEY and result.status_code < 500:
                 keyring.remember(candidates[0])

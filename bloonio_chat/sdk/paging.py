@@ -15,7 +15,7 @@ from bloonio_chat.sdk.operations import LARGEST_LIMIT, Operation
 OVERLAP: Final = 10
 
 # A relay that ignores the offset gives the same full page for ever.
-_FULL_PAGES_WITHOUT_NEWS: Final = 3
+_PAGES_WITHOUT_NEWS: Final = 4
 
 
 class _HasId(Protocol):
@@ -56,7 +56,7 @@ class Pages(Generic[_T]):
         self._full = max(self._full, len(page))
         new = list({item.id: item for item in page if item.id not in self._seen}.values())
         self._without_news = 0 if new else self._without_news + 1
-        self._done = not new and (len(page) < self._full or self._without_news > _FULL_PAGES_WITHOUT_NEWS or not page)
+        self._done = not new and (len(page) < self._full or self._without_news >= _PAGES_WITHOUT_NEWS or not page)
         self._offset += max(1, len(page) - min(OVERLAP, self._full // 2))
         self._seen.update(item.id for item in new)
         return iter(new)

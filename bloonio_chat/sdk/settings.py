@@ -1,4 +1,4 @@
-"""What a client has to know: from keywords first, then from the environment, then the default (design "Settings")."""
+"""What a client has to know: from keywords first, then from the environment, then the default."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bloonio_chat.sdk.errors import ChatRelayConfigurationError
+from bloonio_chat.sdk.operations import API_PATH
 
 ENVIRONMENT_PREFIX: Final = "BLOONIO_CHAT_"
 
@@ -50,11 +51,11 @@ def ca_bundle() -> str | None:
     return None
 
 
-def describe_problems(error: ValidationError, *, prefix: str = ENVIRONMENT_PREFIX) -> list[str]:
+def describe_problems(error: ValidationError) -> list[str]:
     """Return one line for each setting that is wrong. Names settings, never values: those may be secrets."""
     lines = []
     for problem in error.errors(include_url=False, include_context=False, include_input=False):
-        name = prefix + str(problem["loc"][0]).upper() if problem["loc"] else "the settings"
+        name = ENVIRONMENT_PREFIX + str(problem["loc"][0]).upper() if problem["loc"] else "the settings"
         missing = problem["type"] == "missing"
         unknown = problem["type"] == "extra_forbidden"
         reason = problem["msg"].removeprefix("Value error, ")
@@ -148,7 +149,10 @@ class ChatRelaySettings(EnvironmentSettings):
             raise ValueError("is not an http(s) URL such as https://chat-relay.example.com")
         if parts.username is not None or parts.query or parts.fragment:
             raise ValueError("must have no user, query or fragment in it")
-        return value.rstrip("/")
+        url = value.rstrip("/")
+        if url.endswith(API_PATH):
+            raise ValueError(f"is to be set without {API_PATH}, which is added to it")
+        return url
 
     @field_validator("tenant_id")
     @classmethod

@@ -6,6 +6,7 @@ tokens are ``SecretStr``: they show as stars until ``get_secret_value()`` is cal
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timezone
 from typing import Annotated, Any, TypeVar
 
@@ -41,8 +42,17 @@ def _aware(value: datetime) -> datetime:
     return in_utc(value if value.tzinfo is not None else value.replace(tzinfo=timezone.utc))
 
 
+def _finite(value: float | None) -> float | None:
+    # Written as a text, "NaN", it has passed the JSON parser, and no database takes it.
+    return value if value is None or math.isfinite(value) else None
+
+
 RelayTime = Annotated[datetime, AfterValidator(_aware)]
 _Items = Annotated[list[_T], BeforeValidator(lambda value: [] if value is None else value)]
+# As a text, such as "NaN", it passes the JSON parser's check; no database takes it.
+_Number = Annotated[
+    float | None, AfterValidator(lambda value: value if value is None or math.isfinite(value) else None)
+]
 _Mapping = Annotated[dict[str, Any], BeforeValidator(lambda value: {} if value is None else value)]
 
 
@@ -67,7 +77,7 @@ class Citation(RelayObject):
     chunk_id: str
     document_id: str
     document_version: int | str
-    score: float | None = None
+    score: _Number = None
 
 
 class Conversation(RelayObject):
@@ -97,7 +107,7 @@ class Message(RelayObject):
     content: str
     attachments: _Items[Attachment] = Field(default_factory=list)
     citations: _Items[Citation] = Field(default_factory=list)
-    confidence: float | None = None
+    confidence: _Number = None
     created_at: RelayTime
 
 
@@ -191,5 +201,5 @@ class TenantInfo(RelayObject):
     file_upload_enabled: bool
     multi_channel_enabled: bool
     monthly_msg_quota: int | None = None
-    storage_gb_quota: float | None = None
+    storage_gb_quota: _Number = None
     agent_seats: int | None = None

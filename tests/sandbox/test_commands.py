@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -133,6 +134,18 @@ def test_an_option_that_is_wrong_is_said_in_one_line(options: list[str], said: s
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert "sk_live_1" not in done.stderr
+
+
+def test_a_port_that_is_taken_is_said_with_what_to_do() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        command = [*MODULE, f"--port={port}"]
+        done = subprocess.run(command, cwd=ROOT, env=_environment(), capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert f"Port {port} is taken: choose another with --port" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_command_refuses_outside_debug() -> None:

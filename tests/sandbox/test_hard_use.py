@@ -10,7 +10,7 @@ from django.core.management import CommandParser
 
 from bloonio_chat.management.commands.bloonio_sandbox import Command
 from bloonio_chat.sandbox import Refusal, SandboxRelay
-from tests.sandbox.wire import Wire, sign
+from tests.sandbox.wire import Receiver, Wire, raw, sign
 from tests.secrets import MARK, TENANT_ID
 
 
@@ -87,6 +87,20 @@ def test_a_relay_that_was_stopped_does_not_start_again() -> None:
 def test_a_number_that_json_can_not_write_is_refused(wire: Wire) -> None:
     body = b'{"visitor_user_id": "v", "metadata": {"n": [1e999]}}'
     assert wire.call("POST", "/create/conversation", body=body).status == 422
+
+
+def test_half_a_surrogate_pair_is_sent_as_its_escape_and_breaks_no_page(
+    wire: Wire, relay: SandboxRelay, receiver: Receiver
+) -> None:
+    conversation = relay.open_conversation("visitor-1", visitor_display_name="\ud83d")
+    relay.emit("visitor_typing", conversation_id=conversation.id, extra={"name": "\ud83d"})
+    relay.wait()
+    assert receiver.posted[-1].json["extra"] == {"name": "\ud83d"}
+    answer = wire.call("GET", f"/fetch/conversation?conversation_id={conversation.id}")
+    assert (answer.status, answer.data["visitor_display_name"]) == (200, "\ud83d")
+    page = raw(relay.base_url, "GET", f"/?conversation={conversation.id}", b"", {})
+    assert page.status == 200
+    assert "visitor-1" in page.body.decode()
 
 
 def test_the_timestamp_is_signed_as_it_was_sent(wire: Wire) -> None:

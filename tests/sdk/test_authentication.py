@@ -1,4 +1,4 @@
-"""401: a clock that is off, a secret that is being rotated, or a secret that is wrong (design "Out")."""
+"""401: a clock that is off, a secret that is being rotated, or a secret that is wrong."""
 
 from __future__ import annotations
 

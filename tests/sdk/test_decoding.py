@@ -1,4 +1,4 @@
-"""JSON from strangers (design "Data from strangers"): what is refused, what is cleaned, what is left alone."""
+"""JSON from strangers: what is refused, what is cleaned, what is left alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which attempts are made again, and how (design "Out"): a write never twice unless it surely was not processed."""
+"""Which attempts are made again, and how: a write never twice unless it surely was not processed."""
 
 from __future__ import annotations
 

@@ -68,6 +68,7 @@ def test_a_list_in_the_environment_is_json_or_comma_separated(monkeypatch: pytes
         ({"base_url": "https://me@relay.test"}, "must have no user"),
         ({"base_url": "https://relay.test?a=b"}, "must have no user, query or fragment"),
         ({"base_url": "https://relay.test#a"}, "must have no user, query or fragment"),
+        ({"base_url": "https://relay.test/api/v1/relay/"}, "is to be set without /api/v1/relay"),
         ({"tenant_id": "shop"}, "BLOONIO_CHAT_TENANT_ID is not a UUID"),
         ({"tenant_id": f"{TENANT_ID}\n"}, "is not a UUID"),
         ({"tenant_secret": ""}, "BLOONIO_CHAT_TENANT_SECRET is empty"),

@@ -23,7 +23,7 @@ from tests.sdk.scripted_server import (
     trickles,
 )
 
-SECONDS = 0.15
+SECONDS = 0.3
 # For a machine under load; a hang would be ended by the test-suite's own limit, two minutes later.
 AT_THE_MOST = 2.5
 
