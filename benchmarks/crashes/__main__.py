@@ -37,7 +37,7 @@ def main() -> int:
     # Whoever stops this by a signal leaves nothing behind either.
     signal.signal(signal.SIGTERM, _stop)
     options = _parser().parse_args()
-    settings.configure(INSTALLED_APPS=["bloonio_chat.inbox"])
+    settings.configure(INSTALLED_APPS=["bloonio_chat", "bloonio_chat.inbox"])
     django.setup()
     status = 0
     for broker in [options.broker] if options.broker else BROKERS:

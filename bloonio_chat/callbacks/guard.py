@@ -1,4 +1,4 @@
-"""Delivery in the request, guarded by a cache: what happens without the inbox (design "In").
+"""Delivery in the request, guarded by a cache: what happens without the inbox.
 
 A claim, with a random token and a short lease, while receivers work; a mark that the event is done, which outlives the
 relay's retries, afterwards. The relay hears 200 only once that mark is set, so a crash in between costs a repeat, never

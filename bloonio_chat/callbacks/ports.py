@@ -1,7 +1,7 @@
 """Where optional rooms plug in, each from its own ``ready()``; the core knows none of them by name.
 
-The inbox registers ``accept``, ``process_inbox`` and ``inbox_stats``; the mirror ``project``, ``hydrate``, ``sync`` and
-``verify``; both ``prune``, ``forget`` and ``links``, each under its app label.
+The inbox registers ``accept``, ``process_inbox``, ``inbox_stats`` and ``inbox_vitals``; the mirror ``project``,
+``hydrate``, ``sync`` and ``verify``; both ``prune``, ``forget`` and ``links``, each under its app label.
 """
 
 from __future__ import annotations
@@ -84,9 +84,9 @@ class Ports:
     raising, none. ``hydrate`` fetches at most so many objects that were marked, and returns how many it did.
     ``process_inbox``, ``sync`` and ``verify`` are what the commands of the like names run, with the command's options,
     and return what is to be said at the end. ``inbox_stats`` returns the inbox's figures, ``inbox_vitals`` those
-    of them that cost little. ``prune`` erases what is past
-    its retention, with ``dry_run``, and returns how many of what. ``links`` returns the admin's URL for what the room
-    has of a (tenant, conversation id), or ``None``.
+    of them that cost little. ``prune`` erases what is past its retention, with ``dry_run``, and returns how many of
+    what. ``forget`` finds and erases one person. ``links`` returns the admin's URL for what the room has of a (tenant,
+    conversation id), or ``None``.
     """
 
     accept: Callable[[Received], Acceptance] | None = None

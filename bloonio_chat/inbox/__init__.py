@@ -1,4 +1,4 @@
-"""The inbox: an event is a committed row before the relay gets its answer, and is delivered from there (design "In").
+"""The inbox: an event is a committed row before the relay gets its answer, and is delivered from there.
 
 Accepting: ``acceptance`` (one INSERT) → the answer → ``handover`` (a few threads of this process) → a runner of
 ``runners`` (``inline``, ``celery`` through ``tasks``, or the project's own). Delivering, whoever runs it:

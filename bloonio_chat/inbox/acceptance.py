@@ -1,7 +1,7 @@
 """Accepting a verified callback: one INSERT, committed before the relay gets its answer.
 
 A repeat loses to the row that is there, also to one that is written at the same moment, and no database logs an error.
-Where the row can't be written, the relay is asked to send the event again. Design "In", protocol §4.3.
+Where the row can't be written, the relay is asked to send the event again. Protocol §4.3.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from datetime import datetime, timezone
 from typing import Any, Final
 
-from django.db import connections, router
+from django.db import ProgrammingError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import BinaryField, CharField, F, Field
 from django.db.models.constants import OnConflict
@@ -44,12 +44,18 @@ def accept(received: Received) -> Acceptance:
         return RETRY_LATER
     except Exception as error:  # noqa: BLE001  # whatever it is, the event is not safe, and the relay has to know
         # Without the traceback, and without the details below the first line: they quote the row.
-        message = "An event could not be stored; the relay is asked to send it again: %s"
-        logger.error(message, describe(error).partition("\n")[0])  # noqa: TRY400  # as above
+        message = "An event could not be stored; the relay is asked to send it again: %s%s"
+        hint = ". Was manage.py migrate run?" if _is_about_a_table(error) else ""
+        logger.error(message, describe(error).partition("\n")[0], hint)  # noqa: TRY400  # as above
         return RETRY_LATER
     if lane is None:
         return ACCEPTED
     return Acceptance(acknowledged=True, after_response=functools.partial(hand_over, lane))
+
+
+def _is_about_a_table(error: Exception) -> bool:
+    """Return whether a table or column may be missing; SQLite has no class of its own for that."""
+    return isinstance(error, ProgrammingError) or "no such table" in str(error) or "has no column" in str(error)
 
 
 class NotStoredError(Exception):

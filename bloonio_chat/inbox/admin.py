@@ -17,11 +17,12 @@ from django.utils.html import format_html
 from django.utils.text import Truncator
 from django.views.decorators.http import require_POST
 
-from bloonio_chat.admin_paging import BoundedPaginator
+from bloonio_chat.admin_paging import BoundedPaginator, is_for_list
 from bloonio_chat.inbox import admin_page, interventions
 from bloonio_chat.inbox.admin_list import MOST_FOUND, PAGE_LENGTH, EventList, StateFilter, TypeFilter, find
 from bloonio_chat.inbox.handover import hand_over
 from bloonio_chat.inbox.models import InboxEvent
+from bloonio_chat.inbox.states import BURIED
 from bloonio_chat.times import to_database_time
 
 # More than that is no work for a request; run the action again, or bloonio_process_inbox --retry-dead.
@@ -108,7 +109,7 @@ class InboxEventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in
         return self._may(request, "retry")
 
     def has_bury_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may give events up."""
+        """Return whether the user may bury events: give them up for good."""
         return self._may(request, "bury")
 
     def _may(self, request: HttpRequest, what: str) -> bool:
@@ -131,7 +132,7 @@ class InboxEventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in
         if not search_term.strip():
             return queryset, False
         found, is_cut = find(queryset, search_term)
-        if is_cut and request.method == "GET":
+        if is_cut and request.method == "GET" and is_for_list(request, self):
             self.message_user(request, f"Only the newest {MOST_FOUND:,} that match are shown.", messages.WARNING)
         return found, False
 
@@ -211,7 +212,7 @@ class InboxEventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in
         return self._to_page(pk)
 
     def bury_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Give one event up."""
+        """Bury one event."""
         if not self.has_bury_permission(request):
             raise PermissionDenied
         self._bury(request, [self._event(request, pk)])
@@ -220,11 +221,15 @@ class InboxEventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in
     @admin.action(permissions=["retry"], description="Retry the selected events")
     def retry(self, request: HttpRequest, queryset: QuerySet[InboxEvent]) -> None:
         """Have events tried again, some at a time."""
-        self._retry(request, self._chosen(request, queryset, interventions.RETRIABLE_STATES))
+        wanted = set(interventions.RETRIABLE_STATES)
+        if request.POST.get("select_across") == "1" and request.GET.get(StateFilter.parameter_name) != BURIED:
+            # Who takes whatever matches does not mean what somebody has decided about.
+            wanted.discard(BURIED)
+        self._retry(request, self._chosen(request, queryset, sorted(wanted)))
 
-    @admin.action(permissions=["bury"], description="Give the selected events up")
+    @admin.action(permissions=["bury"], description="Bury the selected events: give them up")
     def bury(self, request: HttpRequest, queryset: QuerySet[InboxEvent]) -> None:
-        """Give events up."""
+        """Bury events."""
         self._bury(request, self._chosen(request, queryset, interventions.BURIABLE_STATES))
 
     def _event(self, request: HttpRequest, pk: int) -> InboxEvent:
@@ -242,7 +247,8 @@ class InboxEventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in
         chosen: list[InboxEvent] = []
         for state in states:
             # One after the other, each along its index: the others may be millions.
-            found = queryset.filter(state=state, erased_at__isnull=True).order_by("pk").only("event_type")
+            of_state = queryset.filter(state=state, erased_at__isnull=True)
+            found = interventions.in_no_work(of_state).order_by("pk").only("event_type")
             chosen += found[: MOST_AT_ONCE + 1]
         if len(chosen) > MOST_AT_ONCE:
             text = f"Not more than {MOST_AT_ONCE:,} at once: run the action again for the rest."
@@ -253,16 +259,17 @@ class InboxEventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in
         count = interventions.retry([event.pk for event in events])
         pace = interventions.RETRIES_PER_SECOND
         became = f"due again, {pace} a second" if count > pace else "due again"
-        self._tell(request, events, count, became, "Only events that failed or are dead, and whose body is there")
+        possible = "Only events that failed, are given up or buried, or were left behind by their worker"
+        self._tell(request, events, count, became, possible)
 
     def _bury(self, request: HttpRequest, events: Sequence[InboxEvent]) -> None:
         count = interventions.bury([event.pk for event in events])
-        self._tell(request, events, count, "given up", "Only events that wait, and that nobody delivers right now")
+        self._tell(request, events, count, "buried", "Only events that are neither delivered, buried nor in work")
 
     def _tell(self, request: HttpRequest, events: Sequence[InboxEvent], count: int, became: str, possible: str) -> None:
         """Tell the user and the admin's history what was done."""
         if not count:
-            self.message_user(request, f"Nothing was changed. {possible}, can be.", messages.WARNING)
+            self.message_user(request, f"Nothing was changed. {possible} can be.", messages.WARNING)
             return
         are = "event is" if count == 1 else "events are"
         self.message_user(request, f"{count:,} {are} {became}.", messages.SUCCESS)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
+from bloonio_chat.apps import require_core
+
 
 class InboxConfig(AppConfig):
     """Registers what the inbox does in the ports, and its checks."""
@@ -14,7 +16,8 @@ class InboxConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Plug in."""
+        """Plug in; raises ``ImproperlyConfigured`` where there is nothing to plug into."""
+        require_core(self.name)
         from bloonio_chat.callbacks.ports import ports
         from bloonio_chat.inbox import checks  # noqa: F401  # importing it registers them
         from bloonio_chat.inbox.acceptance import accept

@@ -4,10 +4,11 @@
 E006  ``INBOX_RUNNER`` is no runner
 E007  ``INBOX_RUNNER`` is ``celery``, which is not installed
 W005  the inline runner outside ``DEBUG``
-W006  ``INBOX_RUNNER`` is ``celery``, and the project's Celery reaches no broker
+W006  ``INBOX_RUNNER`` is ``celery``, and the project's Celery has no broker, or works in the web process
 W007  (database) events came in, and no sweep has been seen lately
 W008  a Celery task may run for longer than ``INBOX_LEASE_SECONDS``
 W009  Celery's time limit is so short that tasks are cut off in the middle of their work
+W010  receivers with ``atomic=True``, and the inbox in another database than the default one
 ====  ==================================================================================================
 """
 
@@ -19,9 +20,9 @@ from typing import Any, Final
 
 from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # Django's own name
-from django.db import DatabaseError, InterfaceError, connections, router
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections, router
 
-from bloonio_chat import conf
+from bloonio_chat import conf, signals
 from bloonio_chat.inbox.figures import last_sweep
 from bloonio_chat.inbox.models import InboxEvent, InboxSweep
 from bloonio_chat.inbox.runners import CELERY, COMMAND, INLINE, get_runner
@@ -113,19 +114,15 @@ def check_broker(settings: conf.AppSettings) -> Iterator[CheckMessage]:
 @_for_runner(CELERY)
 def check_lease(settings: conf.AppSettings) -> Iterator[CheckMessage]:
     """W008: a receiver that is slow, and allowed to be, loses its lane to another worker."""
-    if not _has_celery() or _celery_problem()[0]:
-        return
-    from bloonio_chat.inbox.tasks import celery_app
-
-    found = celery_app().conf
     # A receiver that is told of the soft limit has failed, and the task goes on to the next.
-    limit = found.task_time_limit or found.task_soft_time_limit
+    limit = max((hard or soft or 0 for soft, hard in _time_limits()), default=0)
     if limit and settings.inbox_lease_seconds < limit:
         yield Warning(
             f"A Celery task may run for {limit:g} s, and BLOONIO_CHAT_INBOX_LEASE_SECONDS is "
             f"{settings.inbox_lease_seconds}: a receiver that takes longer than the lease is called again by another "
             "worker.",
-            hint="Set BLOONIO_CHAT_INBOX_LEASE_SECONDS to that time limit at least, or lower Celery's task_time_limit.",
+            hint="Set BLOONIO_CHAT_INBOX_LEASE_SECONDS to that time limit at least, or lower Celery's task_time_limit, "
+            "be it in task_annotations for bloonio_chat.inbox.deliver and .drain alone.",
             id="bloonio_chat.W008",
         )
 
@@ -134,19 +131,31 @@ def check_lease(settings: conf.AppSettings) -> Iterator[CheckMessage]:
 @_for_runner(CELERY)
 def check_time_limit(settings: conf.AppSettings) -> Iterator[CheckMessage]:
     """W009: tasks are cut off in the middle of their work, whatever receivers do."""
-    if not _has_celery() or _celery_problem()[0]:
-        return
-    from bloonio_chat.inbox.tasks import celery_app
-
-    found = celery_app().conf
-    limits = [limit for limit in (found.task_soft_time_limit, found.task_time_limit) if limit]
+    limits = [limit for both in _time_limits() for limit in both if limit]
     if limits and min(limits) < SHORTEST_TIME_LIMIT:
         yield Warning(
             f"Celery cuts a task off after {min(limits):g} s, and one that delivers from the inbox works for 20 s "
             "before it hands on the rest.",
             hint=f"Set Celery's task_time_limit and task_soft_time_limit to {SHORTEST_TIME_LIMIT} s at least, or, in "
-            "task_annotations, those of bloonio_chat.inbox.deliver and .drain, and silence this.",
+            "task_annotations, those of bloonio_chat.inbox.deliver and .drain.",
             id="bloonio_chat.W009",
+        )
+
+
+@register(Tags.compatibility)
+@_for_runner()
+def check_atomic_receivers(_: conf.AppSettings) -> Iterator[CheckMessage]:
+    """W010: what those receivers write is most likely in another database than their rows in the ledger."""
+    using = router.db_for_write(InboxEvent)
+    every_signal = (each for each in vars(signals).values() if isinstance(each, signals.EventSignal))
+    names = sorted(each.name for signal in every_signal for each in signal.connected() if each.atomic)
+    if names and using != DEFAULT_DB_ALIAS:
+        yield Warning(
+            f"Receivers are connected with atomic=True ({', '.join(names)}), and the inbox is in the database "
+            f"{using!r}: what they write to another one is neither undone where they fail nor written only once.",
+            hint="Route bloonio_chat_inbox to the database of what they write. If they write to that one, silence this "
+            "with SILENCED_SYSTEM_CHECKS.",
+            id="bloonio_chat.W010",
         )
 
 
@@ -179,6 +188,15 @@ def _has_unswept(using: str) -> bool:
     except (DatabaseError, InterfaceError):
         # It is down, or half migrated: Django says so.
         return False
+
+
+def _time_limits() -> Iterator[tuple[float | None, float | None]]:
+    """Yield the soft and the hard limit of the tasks that deliver, as settings and annotations have them."""
+    if not _has_celery() or _celery_problem()[0]:
+        return
+    from bloonio_chat.inbox.tasks import time_limits
+
+    yield from time_limits()
 
 
 def _has_celery() -> bool:

@@ -31,7 +31,7 @@ logger = logging.getLogger("bloonio_chat.inbox")
 
 # A worker that was killed has no name in the ledger but this.
 WORKER: Final = "worker"
-# So many attempts wait for the mirror, whose rows receivers expect; after that they are called without it.
+# Until this attempt receivers wait for the mirror, whose rows they expect; from then on they are called without it.
 PROJECTION_PATIENCE: Final = 3
 
 
@@ -130,8 +130,8 @@ def _deliver_one(delivery: Delivery, lease: Lease, outcomes: Outcomes) -> None:
         outcomes.note(delivery, WORKER, delivery.unreadable)
     elif PROJECTION not in delivery.errors or outcomes.is_last(delivery, PROJECTION_PATIENCE):
         receivers = receivers_of(delivery.event, tenant=delivery.row.tenant)
-        if not receivers and ports.project is None:
-            _warn_of_no_receiver()
+        if not receivers:
+            _tell_of_no_receiver(logging.WARNING if ports.project is None else logging.INFO)
         for receiver in receivers:
             name = ledger_name(receiver)
             if delivery.has_had(name):
@@ -245,11 +245,12 @@ def _parse(delivery: Delivery) -> None:
 
 
 @functools.cache
-def _warn_of_no_receiver() -> None:
-    """Say it once in this process: it may be what the project wants, and most often is not."""
-    logger.warning(
+def _tell_of_no_receiver(level: int) -> None:
+    """Say it once in this process: it may be what the project wants, and without the mirror most often is not."""
+    logger.log(
+        level,
         "An event met no receiver in this process, and counts as delivered. If the web process has receivers, import "
-        "their module in an AppConfig's ready(), where every process does, and not in views or urls."
+        "their module in an AppConfig's ready(), where every process does, and not in views or urls.",
     )
 
 

@@ -27,13 +27,13 @@ _UNFINISHED: Final = (*states.OPEN_STATES, states.DEAD)
 
 
 def vitals() -> dict[str, int | float | None]:
-    """Return what tells whether the inbox is well, all of it from the ends of indexes.
+    """Return what tells whether the inbox is well, from the ends of indexes and what is in work.
 
     ``received``, ``delivering``, ``failed`` and ``dead`` are counted up to 10,000. ``oldest_undelivered_seconds`` is
-    how long ago the oldest event came that is neither delivered nor dead, ``overdue_seconds`` how long something has
-    been due that nobody has delivered, ``last_sweep_seconds`` how long ago the last sweep began: by the database's
-    clock, and ``None`` where there is none. ``lanes_in_work`` are conversations that a worker holds,
-    ``leases_run_out`` those that one held too long, or died over. Raises what the database raises.
+    how long ago the oldest event came that is still to be delivered (by the clock of the machine that took it),
+    ``overdue_seconds`` how long something has been due that nobody has delivered, ``last_sweep_seconds`` how long ago
+    the last sweep began: by the database's clock, and ``None`` where there is none. ``lanes_in_work`` are conversations
+    that a worker holds, ``leases_run_out`` those that one held too long, or died over. Raises what the database raises.
     """
     using = router.db_for_read(InboxEvent)
     found: dict[str, int | float | None] = {state: _count_some(using, state) for state in _UNFINISHED}

@@ -14,6 +14,7 @@ from typing import Final
 
 from django.db import connections
 
+from bloonio_chat.inbox.publishing import Publisher
 from bloonio_chat.inbox.runners import get_runner
 from bloonio_chat.inbox.scrubbing import describe
 
@@ -69,12 +70,12 @@ class Handover:
 
     def _work(self) -> None:
         while lanes := self._next():
-            failed = True
+            pause = PAUSE_AFTER_ERROR_SECONDS
             try:
                 runner = get_runner()
                 if runner is not None:
                     runner(lanes)
-                failed = False
+                pause = runner.seconds_to_gather() if isinstance(runner, Publisher) else 0.0
             # Whatever it is: a receiver that calls sys.exit() must not take this thread along, which is counted.
             except BaseException as error:  # noqa: BLE001  # the runner may be the project's; a broker raises its own
                 logger.warning(
@@ -88,8 +89,8 @@ class Handover:
                 with self._changed:
                     self._busy -= 1
                     self._changed.notify_all()
-            if failed:
-                self._closed.wait(PAUSE_AFTER_ERROR_SECONDS)
+            if pause:
+                self._closed.wait(pause)
 
     def _next(self) -> list[str]:
         """Return a fair share of what waits; nothing once this thread is not needed any more."""

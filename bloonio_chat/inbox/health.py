@@ -11,8 +11,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from bloonio_chat.callbacks.views import callback
+from bloonio_chat.conf import get_config
 from bloonio_chat.inbox.figures import vitals
 from bloonio_chat.inbox.scrubbing import describe
+from bloonio_chat.sdk.errors import ChatRelayConfigurationError
 
 logger = logging.getLogger("bloonio_chat.inbox")
 
@@ -38,9 +40,13 @@ def health(
 
     ``overdue_seconds``: something has been due for longer, so nobody delivers, or not fast enough. ``oldest_seconds``:
     an event came longer ago and is not delivered yet, be it that a receiver keeps failing. ``sweep_seconds``: the last
-    sweep is longer ago, or there was none. ``dead``: more events than that are given up (buried ones count; at most
-    10,000 are counted).
+    sweep is longer ago, or there was none. ``dead``: more events than that are given up, and neither buried
+    nor pruned yet (at most 10,000 are counted).
     """
+    try:
+        get_config()
+    except ChatRelayConfigurationError:
+        return _answer({}, ["The configuration is wrong: manage.py check tells."])
     try:
         found = vitals()
     except Exception as error:  # noqa: BLE001  # whatever a database raises that is gone: this is where it is asked

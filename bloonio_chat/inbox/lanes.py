@@ -25,6 +25,7 @@ from bloonio_chat.inbox.models import InboxEvent, InboxLane
 
 LANE_LENGTH: Final = 32
 _DEADLOCKS: Final = 5
+_LOOKED_AT: Final = 200
 
 T = TypeVar("T")
 
@@ -73,25 +74,39 @@ class Lease:
             self.lanes.difference_update(released)
 
 
+def lane_is_held(using: str) -> Exists:
+    """Return the condition, on events, that somebody holds their lane."""
+    return Exists(InboxLane.objects.using(using).filter(lane=OuterRef("lane"), leased_until_ms__gt=DatabaseClock()))
+
+
 def find_due(using: str, *, limit: int, older_than_ms: int = 0) -> list[str]:
     """Return lanes that have something due and that nobody holds, those that wait longest first.
 
     ``limit`` events are looked at; ``older_than_ms`` leaves out what became due only just now.
     """
-    held = InboxLane.objects.using(using).filter(lane=OuterRef("lane"), leased_until_ms__gt=DatabaseClock())
     due = (
         InboxEvent.objects.using(using)
-        .filter(~Exists(held), due_ms__lte=DatabaseClock() - older_than_ms)
+        .filter(~lane_is_held(using), due_ms__lte=DatabaseClock() - older_than_ms)
         .order_by("due_ms")
         .values_list("lane", flat=True)[:limit]
     )
     return list(dict.fromkeys(due))
 
 
+def is_waiting(using: str, *, older_than_ms: int) -> bool:
+    """Return whether something has been due for so long and nobody has its lane, among what has waited longest."""
+    due = InboxEvent.objects.using(using).filter(due_ms__lte=DatabaseClock() - older_than_ms).order_by("due_ms")
+    # So many are enough: all of one long conversation, they are in work or nobody's.
+    lanes = set(due.values_list("lane", flat=True)[:_LOOKED_AT])
+    held = InboxLane.objects.using(using).filter(lane__in=lanes, leased_until_ms__gt=DatabaseClock())
+    return bool(lanes) and held.count() < len(lanes)
+
+
 def have_due(using: str, lanes: Iterable[str]) -> list[str]:
     """Return those of the lanes that have something due, whoever holds them."""
     due = InboxEvent.objects.using(using).filter(lane__in=list(lanes), due_ms__lte=DatabaseClock())
-    return sorted(set(due.values_list("lane", flat=True)))
+    # One may have a million.
+    return sorted(due.values_list("lane", flat=True).distinct())
 
 
 def take(using: str, lanes: Iterable[str], *, seconds: int) -> Lease:

@@ -47,7 +47,7 @@ class InboxEvent(models.Model):
 
         verbose_name = "event"
         default_permissions = ("view",)
-        permissions = (("retry_inboxevent", "Can retry events"), ("bury_inboxevent", "Can give events up"))
+        permissions = (("retry_inboxevent", "Can retry events"), ("bury_inboxevent", "Can bury events"))
         # Not unique=True, for which PostgreSQL would be given a second index, for LIKE.
         constraints = (models.UniqueConstraint(fields=["key"], name="bloonio_inbox_key"),)
         indexes = (
@@ -111,7 +111,7 @@ class InboxLane(models.Model):
 
 
 class InboxSweep(models.Model):
-    """When something last went through all that was due."""
+    """When something last began to go through all that was due."""
 
     name = models.CharField(max_length=32, primary_key=True)
     at_ms = models.BigIntegerField()

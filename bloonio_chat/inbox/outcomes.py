@@ -90,6 +90,8 @@ class Outcomes:
         self._renewed_at = monotonic()
         self._receipts: list[tuple[str, InboxReceipt]] = []
         self._finished: list[Delivery] = []
+        # Of those, the ones that a person has decided about meanwhile.
+        self._overruled: list[Delivery] = []
 
     def note(self, delivery: Delivery, receiver: str, error: str | None, *, is_written: bool = False) -> None:
         """Take what became of one receiver; ``error`` is its description, ``None`` for a success."""
@@ -144,7 +146,8 @@ class Outcomes:
         finished = [delivery for delivery in self._finished if delivery.row.lane in self._lease.lanes]
         self._receipts, self._finished = [], []
         for delivery in finished:
-            self._count(delivery)
+            if delivery not in self._overruled:
+                self._count(delivery)
         return lost
 
     def _written_patiently(self) -> set[str]:
@@ -220,7 +223,10 @@ class Outcomes:
         return [place for place in found if place in places]
 
     def _write_states(self, finished: list[Delivery]) -> None:
-        events = InboxEvent.objects.using(self._lease.using)
+        # Whoever retries or buries one that was left for dead is right, though its worker comes back.
+        rows = InboxEvent.objects.using(self._lease.using)
+        events = rows.filter(state=states.DELIVERING)
+        self._overruled = []
         delivered = [delivery.row.pk for delivery in finished if not delivery.errors]
         if delivered:
             events.filter(pk__in=delivered).update(state=states.DELIVERED, due_ms=None, finished_at=now())
@@ -233,7 +239,11 @@ class Outcomes:
             else:
                 delay_ms = self.retry_delay_ms(delivery.row.attempts)
                 changes |= {"state": states.FAILED, "due_ms": DatabaseClock() + delay_ms}
-            events.filter(pk=delivery.row.pk).update(**changes)
+            ours = {"pk": delivery.row.pk, "attempts": delivery.row.attempts}
+            is_written = events.filter(**ours).update(**changes)
+            # Where the answer to a COMMIT was lost, it may be as it is to be already.
+            if not is_written and not rows.filter(**ours, state=changes["state"]).exists():
+                self._overruled.append(delivery)
 
     def _is_over(self, delivery: Delivery) -> bool:
         return delivery.row.attempts >= self._max_attempts

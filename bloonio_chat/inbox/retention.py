@@ -44,10 +44,10 @@ class _Row(NamedTuple):
 def prune(dry_run: bool, report: Report, *, now: Callable[[], datetime] = timezone.now) -> Mapping[str, int]:
     """Erase what is past ``INBOX_RETENTION_DAYS``, counted from the receipt; return how many of what.
 
-    ``erased_bodies`` is of how many delivered or dead events the body was erased, with signature, visitor id and
-    errors; the rows keep the keys. ``deleted_events`` is how many rows were deleted, receipts and all: after
-    ``INBOX_RETENTION_DAYS``, and 30 days at least. ``deleted_lanes`` were left behind by dead workers. Nothing is
-    changed if ``dry_run``. Raises what the database raises; what was done until then is done.
+    ``erased_bodies`` is of how many finished events the body was erased, with signature, visitor id and
+    errors; the rows keep the keys, and what was dead is buried. ``deleted_events`` is how many rows were deleted,
+    receipts and all: after ``INBOX_RETENTION_DAYS``, and 30 days at least. ``deleted_lanes`` were left behind by dead
+    workers. Nothing is changed if ``dry_run``. Raises what the database raises; what was done until then is done.
     """
     days = get_config().app.inbox_retention_days
     if days is None:
@@ -96,6 +96,8 @@ def _erase(using: str, ids: Sequence[int], now: datetime) -> None:
     with transaction.atomic(using=using):
         # Whoever retries one of them waits, or was first: then it is not finished any more.
         _finished(using, ids).update(body=b"", signature="", visitor_user_id="", last_error="", erased_at=now)
+        # Nobody can do anything about it any more.
+        _finished(using, ids).filter(state=states.DEAD, erased_at__isnull=False).update(state=states.BURIED)
         receipts = InboxReceipt.objects.using(using).filter(event__in=ids, event__erased_at__isnull=False)
         receipts.exclude(last_error="").update(last_error="")
 

@@ -15,6 +15,7 @@ from django.utils.module_loading import import_string
 
 from bloonio_chat.conf import get_config
 from bloonio_chat.inbox.processing import process
+from bloonio_chat.inbox.publishing import Publisher
 
 Runner = Callable[[Sequence[str]], object]
 
@@ -25,8 +26,6 @@ COMMAND: Final = "command"
 # How many overdue events the inline runner works off beside those that it was handed.
 _OVERDUE_EVENTS: Final = 10
 _OVERDUE_MS: Final = 5_000
-# A connection that the broker has cut since it was used last fails once, and a new one is well.
-_PUBLISH_AGAIN: Final[dict[str, float]] = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 
 
 def get_runner() -> Runner | None:
@@ -46,14 +45,7 @@ def run_inline(lanes: Sequence[str]) -> None:
     process(limit=_OVERDUE_EVENTS, older_than_ms=_OVERDUE_MS)
 
 
-def run_celery(lanes: Sequence[str]) -> None:
-    """Publish a task. Raises where the broker is down, which may take Celery some seconds to find out."""
-    from bloonio_chat.inbox.tasks import deliver
-
-    deliver.apply_async(args=[list(lanes)], retry=True, retry_policy=_PUBLISH_AGAIN)
-
-
-_BUILT_IN: Final[dict[str, Runner]] = {INLINE: run_inline, CELERY: run_celery}
+_BUILT_IN: Final[dict[str, Runner]] = {INLINE: run_inline, CELERY: Publisher()}
 
 
 @functools.cache

@@ -11,6 +11,9 @@ from bloonio_chat.sdk.errors import ChatRelayConfigurationError
 
 LONGEST_ERROR: Final = 2000
 HIDDEN: Final = "[hidden]"
+# So much of a text is looked at, and of that all is shown but so much at its end.
+_LONGEST_READ: Final = 10 * LONGEST_ERROR
+_LEFT_OUT: Final = LONGEST_ERROR
 
 _SECRETS: Final = re.compile(
     r"""
@@ -20,10 +23,14 @@ _SECRETS: Final = re.compile(
     | (?<=://)[^/\s]+(?=@)                                      # a URL's user and password, or either alone
     | (?P<kept>                                                 # what is called a secret, in code, JSON, or a header
         [Bb]earer\s+
-        | (?i:password|passwd|secret(?:_key)?|token|api[_-]?key|authorization)["']?\s*[=:]\s*["']?
-          (?:(?i:basic|bearer)\s+)?
+        | (?i:(?P<line>authorization|cookie)                    # of these, all of the line: schemes and names differ
+            | password|passwd|pwd|passphrase|secret(?:[_-](?:access[_-])?key)?|token|api[_-]?key|private[_-]key)
+          (?:\\?["']\s*,\s*(?=b?["'])|(?:\\?["'])?\s*[=:]\s*(?!(?:None|null|True|False)\b))
+          [\[(]?[bBuUrRfF]?(?P<quote>\\?["'])?
       )
-      [^\s&;,'"]+
+      # Looking behind has a run of backslashes read once, and not again from each of them.
+      (?(quote)(?:(?<!\\)\\{3,}["']|(?!(?P=quote))(?:\\.|[^\\\r\n]))+  # up to the same quote, if that is no escaped one
+        | (?(line)[^\r\n]+ | [^\s&;,'"]+))
     """,
     re.VERBOSE,
 )
@@ -45,10 +52,21 @@ def describe(error: BaseException) -> str:
 
 
 def scrub(text: str) -> str:
-    """Return the text without the tenants' secrets, and without what looks like a secret, a signature or a token."""
+    """Return the text without the tenants' secrets, and without what looks like a secret, a signature or a token.
+
+    Of a long one, only the beginning.
+    """
     for secret in _known_secrets():
         text = text.replace(secret, HIDDEN)
-    return _UNFIT.sub("\ufffd", _SECRETS.sub(lambda found: (found["kept"] or "") + HIDDEN, text))
+    # A secret that the cut goes through does not look like one any more.
+    end = len(text) if len(text) <= _LONGEST_READ else _LONGEST_READ - _LEFT_OUT
+    shown, done = [], 0
+    for found in _SECRETS.finditer(text[:_LONGEST_READ]):
+        if found.start() >= end:
+            break
+        shown += [text[done : found.start()], found["kept"] or "", HIDDEN]
+        done = found.end()
+    return _UNFIT.sub("\ufffd", "".join([*shown, text[done:end]]))
 
 
 def _known_secrets() -> list[str]:

@@ -8,6 +8,8 @@
                   ├──────────────^
                   └──────────> dead (given up: retried only by hand)
 
+    all but delivered ──> buried (given up by a person, or erased: nobody needs to look) ──> failed (retried by hand)
+
 ``delivering`` is written before a receiver is called: a worker that is killed leaves it behind, the lane's lease runs
 out, and whoever takes the lane over sees that an attempt ended that way.
 """
@@ -22,10 +24,11 @@ DELIVERING: Final = "delivering"
 DELIVERED: Final = "delivered"
 FAILED: Final = "failed"
 DEAD: Final = "dead"
+BURIED: Final = "buried"
 
-STATES: Final = (RECEIVED, DELIVERING, DELIVERED, FAILED, DEAD)
+STATES: Final = (RECEIVED, DELIVERING, DELIVERED, FAILED, DEAD, BURIED)
 OPEN_STATES: Final = (RECEIVED, DELIVERING, FAILED)
-FINISHED_STATES: Final = (DELIVERED, DEAD)
+FINISHED_STATES: Final = (DELIVERED, DEAD, BURIED)
 
 FIRST_RETRY_SECONDS: Final = 15
 LONGEST_RETRY_SECONDS: Final = 4 * 3600

@@ -15,7 +15,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 
 from bloonio_chat.callbacks.ports import Report
 from bloonio_chat.inbox.clock import DatabaseClock
-from bloonio_chat.inbox.interventions import retry_all
+from bloonio_chat.inbox.interventions import RETRIABLE_STATES, retry_all
 from bloonio_chat.inbox.lanes import forget_abandoned, holder_name
 from bloonio_chat.inbox.models import InboxEvent, InboxSweep
 from bloonio_chat.inbox.outcomes import Tally
@@ -36,7 +36,7 @@ _NOTE_SECONDS: Final = 30.0
 
 
 def sweep(**options: Any) -> Tally:
-    """Deliver all that is due, as :func:`bloonio_chat.inbox.process` with these options, and note that it was done."""
+    """Deliver all that is due, as :func:`bloonio_chat.inbox.process` with these options; note first that it began."""
     note_sweep()
     return process(**options)
 
@@ -84,7 +84,7 @@ def _one(event_id: int, report: Report) -> Tally:
         raise ValueError(f"There is no event {event_id} in the inbox.")
     if row.erased_at is not None:
         raise ValueError(f"Event {event_id} was erased: there is nothing left to deliver.")
-    if row.state in (FAILED, DEAD):
+    if row.state in RETRIABLE_STATES:
         retry_all(row.state, event_id=event_id)
     elif row.due_ms is None:
         raise ValueError(f"Event {event_id} is {row.state}: nothing is left to do.")

@@ -2,15 +2,19 @@
 
 Have beat run the sweep, or what is lost between broker and worker stays undelivered::
 
-    CELERY_BEAT_SCHEDULE = {"bloonio-chat-sweep": {"task": "bloonio_chat.inbox.sweep", "schedule": 60}}
+    CELERY_BEAT_SCHEDULE = {
+        "bloonio-chat-sweep": {"task": "bloonio_chat.inbox.sweep", "schedule": 60, "options": {"expires": 600}},
+    }
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any, Final
 
 from celery import _state, shared_task
+from celery.app.annotations import prepare, resolve_all
 from django.db import InterfaceError, OperationalError, router
 
 from bloonio_chat.inbox.lanes import have_due
@@ -37,7 +41,10 @@ _OVERDUE_MS: Final = 2_000
 # A sweep publishes a task for each due event, at most so many: one task takes whatever it can.
 MOST_TASKS: Final = 16
 # Tasks that come too late are dropped: the next sweep publishes as many as are needed then, and they must not add up.
-EXPIRES_SECONDS: Final = 60
+EXPIRES_SECONDS: Final = 600
+# Those that something was accepted for are worth keeping for longer: where other tasks hold up the queue, they are all
+# that gets through. Longer than the hour after which Redis gives a killed worker's task to another one.
+DELIVER_EXPIRES_SECONDS: Final = 2 * 3600
 
 
 def celery_app() -> Any:
@@ -47,13 +54,32 @@ def celery_app() -> Any:
     return _state.get_current_app() if apps else None
 
 
+def time_limits() -> Iterator[tuple[float | None, float | None]]:
+    """Yield the soft and the hard limit of the tasks that deliver, in seconds, as settings and annotations have them.
+
+    Not the tasks' own attributes: to ask for those finalizes the app, which is still being set up where a worker or
+    beat runs Django's checks, and what the project connects to that afterwards would never be called.
+    """
+    found = celery_app().conf
+    for name in ("bloonio_chat.inbox.deliver", "bloonio_chat.inbox.drain"):
+        limits: dict[str, Any] = {"soft_time_limit": found.task_soft_time_limit, "time_limit": found.task_time_limit}
+        try:
+            ours: Any = prepare(found.task_annotations)
+            resolved: Any = resolve_all(ours, SimpleNamespace(name=name))
+            for annotation in resolved:
+                limits.update(annotation)
+        except Exception:  # noqa: BLE001, S112  # the project's own classes; Celery says what is wrong with them
+            continue
+        yield limits["soft_time_limit"], limits["time_limit"]
+
+
 @shared_task(name="bloonio_chat.inbox.deliver", **_OPTIONS)
 def deliver(lanes: Sequence[str]) -> int:
     """Deliver what is due in these lanes, and some of what is overdue elsewhere; return how many events."""
     delivered = process(lanes=lanes, seconds=TASK_SECONDS).total
     rest = have_due(router.db_for_write(InboxEvent), lanes) if delivered else []
     if rest:
-        deliver.delay(rest)
+        deliver.apply_async(args=[rest], expires=DELIVER_EXPIRES_SECONDS)
     return delivered + process(seconds=_EXTRA_SECONDS, older_than_ms=_OVERDUE_MS).total
 
 

@@ -1,4 +1,4 @@
-"""The claim on the cache (design "In", without the inbox): who runs, who waits, and who may release."""
+"""The claim on the cache, without the inbox: who runs, who waits, and who may release."""
 
 from __future__ import annotations
 

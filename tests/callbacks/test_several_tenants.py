@@ -1,4 +1,4 @@
-"""Several tenants (design "Settings"): where each one's settings come from, and what is said of wrong ones."""
+"""Several tenants: where each one's settings come from, and what is said of wrong ones."""
 
 from __future__ import annotations
 

@@ -28,8 +28,9 @@ def no_error_in(alias: str) -> Iterator[None]:
         with log.open("rb") as file:
             file.seek(size)
             lines = file.read().decode(errors="replace").splitlines()
-        name = connections[alias].settings_dict["NAME"]
-        assert not [line for line in lines if str(name) in line and re.search(r"ERROR|FATAL|[Dd]eadlock", line)]
+        # Not another run's, whose name begins alike.
+        named = re.compile(rf"(?<!\w){re.escape(str(connections[alias].settings_dict['NAME']))}(?!\w)")
+        assert not [line for line in lines if named.search(line) and re.search(r"ERROR|FATAL|[Dd]eadlock", line)]
 
 
 def _rows(alias: str, query: str, *parameters: object) -> list[Any]:

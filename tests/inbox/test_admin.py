@@ -17,6 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from bloonio_chat.callbacks.ports import ports
 from bloonio_chat.inbox import admin as inbox_admin
 from bloonio_chat.inbox import admin_list, admin_page, interventions
+from bloonio_chat.inbox import lanes as leasing
 from bloonio_chat.inbox.lanes import lane_of
 from bloonio_chat.inbox.models import InboxEvent
 from tests.inbox.rows import add, add_many, add_receipt, made
@@ -141,6 +142,16 @@ def test_a_search_that_finds_too_much_says_so(monkeypatch: pytest.MonkeyPatch) -
     assert listed(client, "?q=c1") == [event.pk for event in reversed(events[2:])]
     assert "Only the newest" in client.get(LIST, {"q": "c1"}).content.decode()
     assert "Only the newest" not in client.get(LIST, {"q": str(events[0].pk)}).content.decode()
+
+
+def test_autocompletion_leaves_no_warnings_for_the_next_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin_list, "MOST_FOUND", 3)
+    for _ in range(5):
+        add()
+    client = user()
+    path = "/admin/autocomplete/?app_label=bloonio_chat_inbox&model_name=inboxreceipt&field_name=event&term=c1"
+    assert len(client.get(path).json()["results"]) == 3
+    assert "Only the newest" not in client.get(LIST).content.decode()
 
 
 def test_pages_end_where_the_list_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,9 +331,7 @@ def test_without_the_admin_there_is_no_link() -> None:
 def test_a_dead_event_is_retried_with_the_button() -> None:
     event = add(state="dead", attempts=10)
     client = user()
-    shown = page(client, event)
-    assert 'value="Retry"' in shown
-    assert 'value="Give up"' not in shown
+    assert 'value="Retry"' in page(client, event)
     assert "1 event is due again." in press(client, "retry", event)
     assert state(event) == "failed"
     assert (event.attempts, event.due_ms is not None, event.finished_at) == (0, True, None)
@@ -344,13 +353,16 @@ def test_the_button_has_the_runner_deliver_once_it_is_committed(
     assert told == [event.lane]
 
 
-def test_a_waiting_event_is_given_up_with_the_button() -> None:
-    event = add(state="failed")
+@pytest.mark.parametrize("before", ["failed", "dead"])
+def test_an_event_is_buried_with_the_button(before: str) -> None:
+    event = add(state=before)
     client = user()
-    assert 'value="Give up"' in page(client, event)
-    assert "1 event is given up." in press(client, "bury", event)
-    assert state(event) == "dead"
+    assert 'value="Bury"' in page(client, event)
+    assert "1 event is buried." in press(client, "bury", event)
+    assert state(event) == "buried"
     assert event.due_ms is None
+    assert 'value="Bury"' not in page(client, event)
+    assert 'value="Retry"' in page(client, event)
     assert "Nothing was changed" in press(client, "bury", event)
 
 
@@ -358,7 +370,7 @@ def test_each_has_its_own_permission() -> None:
     events = {kind: add(state=kind) for kind in ("failed", "dead")}
     client = user("view_inboxevent", "bury_inboxevent")
     assert 'value="Retry"' not in page(client, events["failed"])
-    assert 'value="Give up"' in page(client, events["failed"])
+    assert 'value="Bury"' in page(client, events["failed"])
     assert client.post(f"{LIST}{events['dead'].pk}/retry/").status_code == 403
     offered = client.get(LIST).content.decode()
     assert '<option value="bury">' in offered
@@ -397,10 +409,13 @@ def test_selected_events_are_retried_some_at_a_time() -> None:
     assert interventions.RETRIES_PER_SECOND == 10
 
 
-def test_selected_events_are_given_up() -> None:
-    events = [add(state=kind) for kind in ("received", "delivering", "failed", "delivered", "dead")]
-    assert "2 events are given up." in act(user(), "bury", events)
-    assert [state(event) for event in events] == ["dead", "delivering", "dead", "delivered", "dead"]
+def test_selected_events_are_buried(database: str) -> None:
+    kinds = ("received", "delivering", "failed", "delivered", "dead")
+    events = [add(state=kind, conversation_id=kind) for kind in kinds]
+    leasing.take(database, [events[1].lane], seconds=60)
+    assert "3 events are buried." in act(user(), "bury", events)
+    assert LogEntry.objects.count() == 3, "what was not buried is not said to have been"
+    assert [state(event) for event in events] == ["buried", "delivering", "buried", "delivered", "buried"]
 
 
 def test_all_that_match_are_selected_and_only_so_many_worked_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -419,6 +434,16 @@ def test_all_that_match_are_selected_and_only_so_many_worked_on(monkeypatch: pyt
     shown = act(client, "retry", dead[:1], f"{query}&state=dead", select_across=1)
     assert "Not more than" not in shown
     assert [state(event) for event in [*dead, other]] == ["failed", "failed", "failed", "failed", "dead"]
+
+
+def test_what_was_buried_is_retried_only_where_it_was_chosen() -> None:
+    dead, buried, other = add(state="dead"), add(state="buried"), add(state="buried")
+    client = user()
+    assert "1 event is due again." in act(client, "retry", [dead], select_across=1)
+    assert [state(event) for event in (dead, buried, other)] == ["failed", "buried", "buried"]
+    assert "1 event is due again." in act(client, "retry", [buried])
+    assert "1 event is due again." in act(client, "retry", [other], "?state=buried", select_across=1)
+    assert [state(event) for event in (buried, other)] == ["failed", "failed"]
 
 
 def test_an_action_without_events_does_nothing() -> None:

@@ -8,6 +8,7 @@ import signal
 import statistics
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -51,6 +52,10 @@ class Stack:
         """What each finished task returned, by its id: those that deliver, how many events."""
         found = re.findall(r"Task \S+\[([-\w]+)\] succeeded in \S+: (\d+)", self.worker.log())
         return {task: int(result) for task, result in found}
+
+    def received(self) -> Counter[str]:
+        """How often each task that delivers has come to the worker, by its id."""
+        return Counter(re.findall(r"\.inbox\.(?:deliver|drain)\[([-\w]+)\] received", self.worker.log()))
 
     def noted(self, prefix: str, what: str = deeds.DONE) -> list[deeds.Deed]:
         return [deed for deed in deeds.read(self.deeds_path) if (deed.what, deed.message_id[:8]) == (what, prefix)]
@@ -151,10 +156,13 @@ def test_a_task_that_comes_several_times_delivers_once(stack: Stack, prefix: str
 
 @either_broker
 def test_tasks_go_back_to_the_broker_when_their_process_is_killed(stack: Stack, prefix: str) -> None:
-    post(stack.port, prefix, 1, seconds=1)
+    post(stack.port, prefix, 1, seconds=3)
     wait_until(lambda: stack.noted(prefix, deeds.BEGUN), "the receiver is called")
     first = stack.noted(prefix, deeds.BEGUN)[0]
+    before = stack.received()
     os.kill(first.pid, signal.SIGKILL)
+    # Whichever had it: one that an earlier test has left to be done may have been faster.
+    wait_until(lambda: (stack.received() - before).keys() & before, "the task has come back")
     # The sweep comes before and after the lease has run out.
     deadline = time.monotonic() + 30
     while not stack.noted(prefix):
@@ -168,7 +176,6 @@ def test_tasks_go_back_to_the_broker_when_their_process_is_killed(stack: Stack, 
     assert begun[1].at - first.at > 4, "not before the lease ran out"
     assert stack.events(prefix) == [("delivered", 2)]
     assert stack.counted(prefix) == [f"{prefix}-0"]
-    assert "WorkerLostError" in stack.worker.log()
 
 
 @either_broker
@@ -219,12 +226,13 @@ def test_what_waits_for_a_worker_is_drained_in_batches(stack: Stack, prefix: str
 
 
 CUT: Final = """
-from bloonio_chat.inbox.runners import run_celery
+from bloonio_chat.inbox.publishing import Publisher
 from tests.inbox.project.worker import app
-run_celery(["one"])
+publish = Publisher()
+publish(["one"])
 with app.amqp.producer_pool.acquire() as producer:
     producer.connection.connection.transport.sock.shutdown(2)
-run_celery(["two"])
+publish(["two"])
 """
 
 

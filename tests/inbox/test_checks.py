@@ -16,14 +16,16 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db import OperationalError, connections
 
+from bloonio_chat import signals
 from bloonio_chat.inbox import checks, sweeping
 from bloonio_chat.inbox.models import InboxSweep
+from tests.databases import RoomsRouter
 from tests.inbox.rows import add
 from tests.secrets import MARK
 
 needs_databases = pytest.mark.django_db(databases="__all__")
 
-IDS = ["E006", "E007", "W005", "W006", "W007", "W008", "W009"]
+IDS = ["E006", "E007", "W005", "W006", "W007", "W008", "W009", "W010"]
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +39,9 @@ def no_celery_app(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def found(identity: str, **options: Any) -> list[CheckMessage]:
-    ours = [message for message in run_checks(**options) if str(message.id).startswith("bloonio_chat.")]
+    # Of no database unless asked: Django's own checks of models would have a look at each.
+    messages = run_checks(**{"databases": [], **options})
+    ours = [message for message in messages if str(message.id).startswith("bloonio_chat.")]
     for message in ours:
         assert message.hint
         assert MARK not in f"{message.msg}{message.hint}"
@@ -169,10 +173,12 @@ def test_w006_survives_a_configuration_that_can_not_be_read(settings: Any, app: 
         ({"task_soft_time_limit": 300}, 60, True),
         ({"task_soft_time_limit": 50, "task_time_limit": 300}, 60, True),
         ({"task_soft_time_limit": 300, "task_time_limit": 50}, 60, False),
+        ({"task_annotations": {"bloonio_chat.inbox.drain": {"time_limit": 300}}}, 60, True),
+        ({"task_time_limit": 300, "task_annotations": {"*": {"time_limit": 60}}}, 60, False),
     ],
 )
 def test_w008_wants_a_lease_as_long_as_a_task(
-    settings: Any, app: Celery, limits: dict[str, int], lease: int, warns: bool
+    settings: Any, app: Celery, limits: dict[str, Any], lease: int, warns: bool
 ) -> None:
     settings.BLOONIO_CHAT_INBOX_LEASE_SECONDS = lease
     app.conf.update(limits)
@@ -193,15 +199,43 @@ def test_w008_wants_a_lease_as_long_as_a_task(
         ({"task_time_limit": 30}, False),
         ({"task_time_limit": 29}, True),
         ({"task_soft_time_limit": 29, "task_time_limit": 300}, True),
+        ({"task_annotations": {"bloonio_chat.inbox.deliver": {"soft_time_limit": 29}}}, True),
+        (
+            {
+                "task_time_limit": 29,
+                "task_annotations": {f"bloonio_chat.inbox.{task}": {"time_limit": 60} for task in ("deliver", "drain")},
+            },
+            False,
+        ),
     ],
 )
-def test_w009_wants_time_for_a_task(settings: Any, app: Celery, limits: dict[str, int], warns: bool) -> None:
+def test_w009_wants_time_for_a_task(settings: Any, app: Celery, limits: dict[str, Any], warns: bool) -> None:
     app.conf.update(limits)
     assert found("W009") == []
     settings.BLOONIO_CHAT_INBOX_RUNNER = "celery"
     assert bool(found("W009")) is warns
+    assert not vars(app)["finalized"], "what the project connects to that afterwards would never be called"
     if warns:
         assert "cuts a task off after 29 s" in said("W009")
+
+
+# ---- W010 --------------------------------------------------------------------------------------------------------
+
+
+@needs_databases
+def test_w010_tells_of_atomic_receivers_whose_database_is_another(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def receiver(**_: Any) -> None: ...
+
+    signals.message_received.connect(receiver, dispatch_uid="plain")
+    assert found("W010") == []
+    signals.message_received.connect(receiver, dispatch_uid="shop.count_question", atomic=True)
+    told = said("W010")
+    assert "(shop.count_question)" in told
+    assert repr(database) in told
+    monkeypatch.setattr(RoomsRouter, "alias", "default")
+    assert found("W010") == []
 
 
 # ---- W007 --------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from io import StringIO
 from typing import Any
@@ -62,7 +63,7 @@ def test_nothing_of_the_person_is_left_and_the_keys_are() -> None:
     assert {row["key"] for row in whole()} == keys
     assert not InboxEvent.objects.filter(lane__in=lanes).exists(), "a lane is a digest of the conversation's id"
     assert all(row["erased_at"] and not row["signature"] for row in whole())
-    assert states() == ["delivered", "dead", "delivered"]
+    assert states() == ["delivered", "buried", "delivered"]
     assert forget() == NOTHING
 
 
@@ -94,6 +95,20 @@ def test_others_are_left_alone(other: str) -> None:
     assert forget("%") in (NOTHING, {"erased_events": 1, "undelivered": 0})
     if other != "%":
         assert whole() == before
+
+
+def test_what_names_another_visitor_of_the_same_conversation_is_left_alone() -> None:
+    """One that began as a guest's, and went on as a customer's."""
+    heard = hear("r")
+    keep(conversation_id="c1", visitor_user_id="guest-9")
+    theirs = keep(conversation_id="c1", visitor_user_id="joe")
+    operators = keep("agent-assigned", conversation_id="c1", visitor_user_id=None)
+    rehearsal = forget("guest-9", dry_run=True)
+    assert rehearsal == forget("guest-9") == {"erased_events": 2, "undelivered": 2}
+    assert run().delivered == 1
+    assert heard == [json.loads(bytes(theirs.body))["message_id"]]
+    operators.refresh_from_db()
+    assert operators.erased_at
 
 
 def test_one_tenants_person_is_another_one(settings: Any) -> None:
@@ -139,7 +154,7 @@ def test_what_was_not_delivered_is_given_up_quietly(caplog: pytest.LogCaptureFix
     make_due()
     run()
     event.refresh_from_db()
-    assert (event.state, event.due_ms, event.last_error) == ("dead", None, UNDELIVERED)
+    assert (event.state, event.due_ms, event.last_error) == ("buried", None, UNDELIVERED)
     assert event.finished_at is not None
     assert not heard
     assert not mourned
@@ -175,7 +190,7 @@ def test_a_worker_that_has_it_in_memory_writes_nothing_of_it(fails: bool) -> Non
     assert run(sleep=lambda seconds: None).total == 0
     assert counted[0] == {"erased_events": 2, "undelivered": 2}
     assert counted[1:] in ([], [NOTHING])
-    assert states() == ["dead", "dead"]
+    assert states() == ["buried", "buried"]
     assert traces("jane") == []
     assert not InboxReceipt.objects.exists()
     assert not InboxLane.objects.exists()
@@ -193,7 +208,7 @@ def test_an_atomic_receiver_of_it_is_undone() -> None:
     keep(visitor_user_id="jane")
     run(sleep=lambda seconds: None)
     assert not InboxReceipt.objects.exists()
-    assert states() == ["dead"]
+    assert states() == ["buried"]
 
 
 def test_many_events_go_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,6 +216,44 @@ def test_many_events_go_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     add_many(made(visitor_user_id="jane", conversation_id=f"c{number % 3}") for number in range(95))
     assert forget()["erased_events"] == 95
     assert not InboxEvent.objects.filter(erased_at__isnull=True).exists()
+
+
+def test_what_comes_in_meanwhile_goes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    add(conversation_id="c1", visitor_user_id="jane")
+    add(conversation_id="", visitor_user_id="jane")
+    original = erasing._erase
+    coming = [
+        {"conversation_id": "c2", "visitor_user_id": "jane"},
+        {"conversation_id": "", "visitor_user_id": "jane"},
+        {"conversation_id": "c1", "visitor_user_id": "", "state": "received"},
+        {"conversation_id": "c3", "visitor_user_id": "joe"},
+    ]
+
+    def meanwhile(using: str, ids: list[int]) -> int:
+        undelivered = original(using, ids)
+        if coming:
+            add(**coming.pop())
+        return undelivered
+
+    monkeypatch.setattr(erasing, "_erase", meanwhile)
+    assert forget() == {"erased_events": 5, "undelivered": 1}
+    assert not coming
+    assert list(InboxEvent.objects.filter(erased_at=None).values_list("visitor_user_id", flat=True)) == ["joe"]
+    assert not InboxLane.objects.exists()
+    assert forget() == NOTHING
+
+
+def test_who_goes_on_talking_is_not_followed_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = add(conversation_id="c1", visitor_user_id="jane").pk
+    original = erasing._erase
+
+    def meanwhile(using: str, ids: list[int]) -> int:
+        assert ids[0] < first + 50
+        add(conversation_id=f"after {ids[0]}", visitor_user_id="jane")
+        return original(using, ids)
+
+    monkeypatch.setattr(erasing, "_erase", meanwhile)
+    assert 2 <= forget()["erased_events"] < 50
 
 
 def test_the_command_forgets_in_the_inbox() -> None:

@@ -11,7 +11,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.test import Client
 
 from bloonio_chat.inbox import health as health_module
-from bloonio_chat.inbox import sweeping
+from bloonio_chat.inbox import interventions, sweeping
 from bloonio_chat.inbox.models import InboxSweep
 from tests.inbox.rows import add, add_receipt
 
@@ -58,8 +58,11 @@ def test_each_limit_is_watched() -> None:
     assert problems("/health/strict/").startswith("last_sweep_seconds is 4")
     assert problems() == ""
     sweeping.note_sweep()
-    add(state="dead")
+    died = add(state="dead")
     assert problems("/health/strict/") == "dead is 1, more than 0."
+    assert interventions.bury([died.pk]) == 1
+    assert problems("/health/strict/") == "", "somebody has seen it"
+    add(state="dead")
     assert problems() == ""
     waiting = add(state="failed", days_ago=2 / 1440, due_ms=_now_ms() + 60_000)
     assert "oldest_undelivered_seconds" in problems("/health/strict/")
@@ -71,6 +74,13 @@ def test_each_limit_is_watched() -> None:
     waiting.due_ms = _now_ms() - 400_000
     waiting.save()
     assert problems().endswith("more than 300.")
+
+
+def test_where_no_callback_can_be_taken_it_is_not_well(settings: Any) -> None:
+    sweeping.note_sweep()
+    assert problems() == ""
+    settings.BLOONIO_CHAT_TENANT_SECRET = ""
+    assert "configuration is wrong" in problems()
 
 
 def test_only_reading_is_allowed() -> None:

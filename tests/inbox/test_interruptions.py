@@ -323,7 +323,7 @@ def test_what_a_slow_receiver_did_is_in_the_ledger_before_the_next_is_called() -
     assert seen == [{"message_received:slow": (True, 1)}]
 
 
-def test_a_write_is_as_late_as_a_moment_or_a_hundred_outcomes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_is_as_late_as_a_moment_or_so_many_outcomes(monkeypatch: pytest.MonkeyPatch) -> None:
     writes: list[int] = []
     write = outcomes.Outcomes._write
 

@@ -16,25 +16,29 @@ from tests.callbacks.relay import envelope, post
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
 
-def test_a_receiver_whose_commit_got_no_answer_is_not_called_again(
-    database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def cuts(database: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """While there is something in the list, the next COMMIT is done, and its answer lost."""
     connection: Any = connections[database]
     commit = connection._commit
-    calls: list[str] = []
-    is_cut: list[bool] = []
+    wanted: list[str] = []
 
     def commit_and_hear_nothing() -> None:
         commit()
-        if is_cut:
-            is_cut.clear()
-            raise OperationalError("the connection was cut")
+        if wanted:
+            raise OperationalError(wanted.pop())
+
+    monkeypatch.setattr(connection, "_commit", commit_and_hear_nothing)
+    return wanted
+
+
+def test_a_receiver_whose_commit_got_no_answer_is_not_called_again(cuts: list[str]) -> None:
+    calls: list[str] = []
 
     def receiver(**_: Any) -> None:
         calls.append("called")
-        is_cut.append(True)
+        cuts.append("the connection was cut")
 
-    monkeypatch.setattr(connection, "_commit", commit_and_hear_nothing)
     signals.message_received.connect(receiver, dispatch_uid="receiver", atomic=True)
     assert post(Client(), "message-received", envelope()).status_code == 200
     process(random=lambda: 0.0)
@@ -42,3 +46,24 @@ def test_a_receiver_whose_commit_got_no_answer_is_not_called_again(
     assert calls == ["called"]
     assert InboxEvent.objects.get().state == "delivered"
     assert InboxReceipt.objects.get().succeeded
+
+
+def test_an_event_whose_end_was_committed_without_an_answer_is_mourned_all_the_same(
+    cuts: list[str], settings: Any
+) -> None:
+    settings.BLOONIO_CHAT_INBOX_MAX_ATTEMPTS = 1
+    mourned: list[int] = []
+
+    def receiver(**_: Any) -> None:
+        cuts.append("the connection was cut")
+        raise ValueError("boom")
+
+    def mourn(inbox_event_id: int, **_: Any) -> None:
+        mourned.append(inbox_event_id)
+
+    signals.message_received.connect(receiver, dispatch_uid="receiver")
+    signals.delivery_failed.connect(mourn, weak=False)
+    assert post(Client(), "message-received", envelope()).status_code == 200
+    assert process(sleep=lambda seconds: None).dead == 1
+    assert not cuts
+    assert mourned == [InboxEvent.objects.get(state="dead").pk]

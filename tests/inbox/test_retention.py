@@ -61,7 +61,7 @@ def test_what_finished_events_said_is_erased_and_their_keys_stay() -> None:
     assert nothing_of(dead)
     assert not nothing_of(young)
     assert {old.key, dead.key} == keys
-    assert (old.state, dead.state) == ("delivered", "dead")
+    assert (old.state, dead.state) == ("delivered", "buried")
     for receipt in receipts:
         receipt.refresh_from_db()
     assert [receipt.last_error for receipt in receipts] == ["", "", "ValueError: Jane"]
@@ -181,7 +181,7 @@ def test_what_was_erased_can_not_be_delivered_again() -> None:
     options = {"forever": False, "retry_failed": False, "retry_dead": True, "limit": None, "event": event.pk}
     with pytest.raises(ValueError, match="was erased"):
         sweeping.process_inbox(options, Quiet())
-    assert states() == ["dead"]
+    assert states() == ["buried"]
 
 
 def test_times_without_zones_are_compared(settings: Any) -> None:

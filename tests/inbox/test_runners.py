@@ -187,7 +187,8 @@ def test_command_starts_nothing(settings: Any) -> None:
     settings.BLOONIO_CHAT_INBOX_RUNNER = "command"
     before = threading.active_count()
     keep()
-    assert threading.active_count() == before
+    # Others may end meanwhile.
+    assert threading.active_count() <= before
     assert get_runner() is None
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bloonio_chat import signals
+from bloonio_chat.inbox import scrubbing
 from bloonio_chat.inbox.models import InboxEvent, InboxReceipt
 from bloonio_chat.inbox.scrubbing import HIDDEN, LONGEST_ERROR, describe, scrub
 from tests.callbacks.relay import signed
@@ -79,6 +80,26 @@ def test_no_secret_signature_or_token_is_described(secret: str, quote: Callable[
         f"authorization: Basic {CANARY}",
         f"secret_key='{CANARY}'",
         f"sk_live_{CANARY}",
+        f"Authorization: Token {CANARY}",
+        f"{{'Authorization': 'ApiKey {CANARY}'}}",
+        f"(b'authorization', b'Token {CANARY}')",
+        f"Cookie: csrftoken=x; sessionid={CANARY}",
+        f"Set-Cookie: sessionid={CANARY}; HttpOnly",
+        f"{{'password': b'{CANARY}'}}",
+        f"{{'password': 'two words {CANARY}'}}",
+        json.dumps(json.dumps({"password": CANARY})),
+        f"PWD={CANARY};UID=sa",
+        f"private_key='{CANARY}'",
+        f'Authorization: Digest username="x", response="{CANARY}"',
+        f'Cookie: a="v"; sessionid={CANARY}',
+        f"""(b'cookie', b'a="1"; s={CANARY}')""",
+        f"""{{"password": "it's {CANARY}"}}""",
+        json.dumps({"password": f'a"{CANARY}'}),
+        json.dumps(json.dumps({"password": f'a"{CANARY}'})),
+        f"password=['{CANARY}']",
+        f"password=u'{CANARY}'",
+        f"aws_secret_access_key={CANARY}",
+        f"secret-key: {CANARY}",
     ],
 )
 def test_what_looks_like_a_secret_is_hidden(text: str) -> None:
@@ -98,6 +119,7 @@ def test_what_looks_like_a_secret_is_hidden(text: str) -> None:
         "01900000-0000-7000-8000-000000000001",
         "Key (email)=(a@example.com) already exists.",
         "tokens: 17, passwordless: True",
+        "open(password=None, cookie=None, order=5) failed: no such order",
     ],
 )
 def test_what_is_no_secret_can_be_read(text: str) -> None:
@@ -120,6 +142,54 @@ def test_a_long_message_is_cut_and_its_place_is_kept() -> None:
         assert "(in fail, test_scrubbing.py:" in told
     # A megabyte of what the patterns look for is not what stops a worker.
     assert time.perf_counter() - started < 20
+
+
+BEGINNINGS = [
+    "", "password", "password=", "password='", 'password="', 'password=\\"', "password=\\'a", "token'", "token' ,",
+    "cookie:", "cookie='", "Bearer", "Bearer ", "://", "eyJaaaaaaaa", "sk_a",
+]  # fmt: skip
+FILLINGS = [
+    "\\", "'", '"', "\\'", '\\"', "'\\", "\\\\\\", "=", ":", ",", ".", "/", "@", "-", "_", "[", "(",
+    " ", "\t", "\n", "\r", "\u2003", ": ", "= ", "x", "b", "e", "0", "0f", "é", "漢", "\ud800\0", "a/", "a b", "x@",
+    "://", "://a", "://a:b@", "eyJ", "eyJaaaaaaaa", "eyJaaaaaaaa.", "-eyJ", "sk_", "-sk_",
+    "Bearer", "Bearer ", "Bearer \t", "b'", "password", "password ", "password\n", "password=", "password = ",
+    "password='", "password='\\", 'password="x', 'password=\\"', "password='\\\\\\",
+    "token,", "token'", "token':", "token' ", "token=None ", "b'token",
+    "api", "api_", "secret_", "secret_access_", "private-key ", "authorization:", "cookie= ",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+def test_no_text_takes_longer_than_its_length_wants(beginning: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scrubbing, "_LONGEST_READ", 1_000_000)
+    for filling in FILLINGS:
+        text = beginning + filling * (100_000 // len(filling))
+        started = time.perf_counter()
+        scrub(text)
+        # It takes a hundredth of that; what looks at the rest of it again and again takes half a minute.
+        assert time.perf_counter() - started < 2, filling
+
+
+def test_of_a_long_text_the_beginning_is_read() -> None:
+    for length in (17_999, 18_000, 20_000):
+        assert scrub("x" * length) == "x" * length
+    assert scrub("x" * 1_000_000) == "x" * 18_000
+
+
+@pytest.mark.usefixtures("many_secrets")
+@pytest.mark.parametrize(
+    ("secret", "part"),
+    [(SECRET, MARK), (SIGNATURE, "0f0f"), (f"amqp://guest:{CANARY}@h", "hunter2"), (JWT, JWT[:10])],
+    ids=["known", "signature", "URL", "JWT"],
+)
+def test_a_secret_where_reading_ends_is_hidden_whole(secret: str, part: str) -> None:
+    for length in range(20_000 - len(secret), 20_001):
+        # Hidden before it is, so much that it would be among what is shown.
+        hidden = f"ValueError: token={'x' * (length - 19)} "
+        assert len(hidden) == length
+        told = describe(ValueError(hidden.removeprefix("ValueError: ") + secret + " y" * 100))
+        assert part not in told, length
+        assert told == f"ValueError: token={HIDDEN}"
 
 
 def test_a_secret_at_the_cut_is_hidden_whole() -> None:

@@ -27,6 +27,7 @@ def test_an_empty_inbox_has_figures() -> None:
         "delivering": 0,
         "failed": 0,
         "dead": 0,
+        "buried": 0,
         "delivered": 0,
         "oldest_undelivered_seconds": None,
         "overdue_seconds": None,
@@ -47,10 +48,10 @@ def test_an_empty_inbox_has_figures() -> None:
 
 
 def test_events_are_counted_by_state() -> None:
-    for count, state in enumerate(("received", "delivering", "failed", "dead", "delivered"), 1):
+    for count, state in enumerate(("received", "delivering", "failed", "dead", "delivered", "buried"), 1):
         for _ in range(count):
             add(state=state)
-    wanted = {"received": 1, "delivering": 2, "failed": 3, "dead": 4, "delivered": 5}
+    wanted = {"received": 1, "delivering": 2, "failed": 3, "dead": 4, "delivered": 5, "buried": 6}
     assert {name: figures()[name] for name in wanted} == wanted
     assert "delivered" not in vitals()
 

@@ -51,7 +51,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "verbose_name": "event",
-                "permissions": (("retry_inboxevent", "Can retry events"), ("bury_inboxevent", "Can give events up")),
+                "permissions": (("retry_inboxevent", "Can retry events"), ("bury_inboxevent", "Can bury events")),
                 "default_permissions": ("view",),
                 "indexes": [
                     models.Index(fields=["due_ms", "lane"], name="bloonio_inbox_due"),
