@@ -1,4 +1,4 @@
-"""The mirror: conversations, messages and tickets in the ORM (design "Mirror").
+"""The mirror: conversations, messages and tickets in the ORM.
 
 ``models`` with ``managers``, read-only but for ``writable``; ``times`` is what their columns hold.
 

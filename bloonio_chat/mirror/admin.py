@@ -164,7 +164,6 @@ class ConversationAdmin(ReadOnlyAdmin):
             # The last of the breadcrumbs.
             "original": gettext("Overview"),
             "cards": overview.cards(aware_now()),
-            "minutes": overview.KEPT_SECONDS // 60,
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/bloonio_chat_mirror/overview.html", context)

@@ -24,8 +24,8 @@ from bloonio_chat.sdk.errors import ChatRelayConfigurationError
 
 Choices = Sequence[tuple[str, Any]]
 
-# Operators are looked for among so many of the conversations and tickets that somebody has taken.
-NEWEST: Final = 200
+# Operators are looked for among so many of the latest conversations that are assigned, and of the latest open tickets.
+NEWEST: Final = 500
 MOST_OPERATORS: Final = 20
 
 WAITING: Final = "waiting"
@@ -190,12 +190,15 @@ class OperatorFilter(_ColumnFilter):
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
         """Return nobody, and those that work right now."""
-        rows = self.at_work(model_admin.model)[:NEWEST]
+        rows = self.at_work()[:NEWEST]
         operators = {operator: one_line(name or operator, 40) for operator, name in rows if operator}
         return [("", _("nobody")), *islice(operators.items(), MOST_OPERATORS)]
 
-    def at_work(self, model: Any) -> Any:
-        """Return the ids and names of operators that have something open, the latest first."""
+    def at_work(self) -> Any:
+        """Return the ids and names of operators that have something open, the latest first; nobody's is empty.
+
+        Without a condition on the operator: where nobody has taken any, that would read them all.
+        """
         raise NotImplementedError
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
@@ -211,9 +214,9 @@ class ConversationOperatorFilter(OperatorFilter):
 
     column = "operator_id"
 
-    def at_work(self, model: Any) -> Any:
+    def at_work(self) -> Any:
         """Return the operators of conversations that are assigned."""
-        rows = Conversation.objects.filter(agent_status=AgentStatus.ASSIGNED.value).exclude(operator_id="")
+        rows = Conversation.objects.filter(agent_status=AgentStatus.ASSIGNED.value)
         return rows.order_by("-updated_at").values_list("operator_id", "operator_display_name")
 
 
@@ -222,7 +225,7 @@ class AssigneeFilter(OperatorFilter):
 
     column = "assignee_user_id"
 
-    def at_work(self, model: Any) -> Any:
+    def at_work(self) -> Any:
         """Return the operators of open tickets; a ticket knows no name."""
-        rows = Ticket.objects.filter(is_open=True).exclude(assignee_user_id="")
+        rows = Ticket.objects.filter(is_open=True)
         return rows.order_by("-updated_at").values_list("assignee_user_id", Value(""))

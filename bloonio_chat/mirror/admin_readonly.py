@@ -15,7 +15,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from bloonio_chat.admin_paging import BoundedPaginator
+from bloonio_chat.admin_paging import BoundedPaginator, is_for_list
 from bloonio_chat.mirror.admin_lists import PAGE_LENGTH
 from bloonio_chat.mirror.outside_text import one_line
 from bloonio_chat.mirror.refreshing import Refreshed
@@ -81,7 +81,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in t
             # No column has it, and PostgreSQL refuses to be asked; a list's own form has refused it before.
             return queryset.none(), False
         found, warning = self.find(queryset, search_term)
-        if warning:
+        if warning and is_for_list(request, self):
             self.message_user(request, warning, messages.WARNING)
         return found, False
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
+from bloonio_chat.apps import require_core
+
 
 class MirrorConfig(AppConfig):
     """Registers what the mirror does in the ports."""
@@ -15,7 +17,8 @@ class MirrorConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Plug in."""
+        """Plug in; raises ``ImproperlyConfigured`` where there is nothing to plug into."""
+        require_core(self.name)
         from bloonio_chat.callbacks.ports import ports
         from bloonio_chat.mirror.forgetting import MirrorForgetting
         from bloonio_chat.mirror.hydration import hydrate

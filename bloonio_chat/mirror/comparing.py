@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Final
 
+from django.db import router
+
 from bloonio_chat.mirror.models import Conversation, Message, MirrorModel, Ticket
 from bloonio_chat.mirror.nesting import shallow
 from bloonio_chat.sdk import types
@@ -46,6 +48,25 @@ _COLUMNS: Final[dict[type[MirrorModel], tuple[str, ...]]] = {
         "closed_at",
     ),
 }
+
+
+def is_behind(row: Conversation | Ticket, thing: types.Conversation | types.Ticket) -> bool:
+    """Return whether a row lacks what the relay's object shows, and not the other way round."""
+    if row.fetched_at is None:
+        return True
+    return row.updated_at <= thing.updated_at and bool(differences(row, thing))
+
+
+def count_changed(tenant: str, listed: Iterable[types.Message]) -> int:
+    """Return how many of these messages are not here as they are."""
+    by_id = {each.id: each for each in listed}
+    rows = Message.objects.using(router.db_for_write(Message)).select_related("conversation")
+    equal = [
+        row
+        for row in rows.filter(tenant=tenant, relay_id__in=list(by_id))
+        if row.fetched_at is not None and not differences(row, by_id[row.relay_id])
+    ]
+    return len(by_id) - len(equal)
 
 
 def differences(row: MirrorModel, thing: Thing) -> list[str]:

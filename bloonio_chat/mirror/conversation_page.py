@@ -60,7 +60,6 @@ class Entry:
     attachments: tuple[Attachment, ...] = ()
     citations: tuple[str, ...] = ()
     confidence: str = ""
-    ticket: Ticket | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def page_of(
 ) -> ConversationPage:
     """Return what is to be shown of a conversation: its newest 500 messages, or those before the message with that key.
 
-    Without messages or tickets for a user who may not see those. Four queries at most.
+    Without messages or tickets for a user who may not see those. Five queries at most.
     """
     keys, is_newest = _keys_of_messages(conversation, before) if with_messages else ([], True)
     shown = keys[:MOST_MESSAGES]
@@ -145,7 +144,7 @@ def _entries(timeline: Iterable[_Told], visitor: str) -> Iterator[Entry]:
             names = {MessageRole.VISITOR.value: visitor, MessageRole.AGENT.value: operator}
             yield _bubble(told.message, at, names, opens_day)
             continue
-        yield Entry(at, "note", "", _note(told), opens_day, ticket=told.ticket)
+        yield Entry(at, "note", "", _note(told), opens_day)
 
 
 def _operator_of(told: TimelineEntry) -> str:

@@ -46,7 +46,7 @@ _KINDS: Final = (
 
 @dataclass
 class Examination:
-    """One tenant's comparison. Of each id that the relay lists eight bytes are remembered, till the end."""
+    """One tenant's comparison. Each id that the relay lists is remembered till the end, in some 75 bytes of memory."""
 
     caller: PacedCaller
     findings: Findings

@@ -48,7 +48,7 @@ _TICKET_STATUS: Final = {
     TICKET_ASSIGNED: TicketStatus.ASSIGNED.value,
     TICKET_RESOLVED: TicketStatus.RESOLVED.value,
 }
-_TICKET_DONE: Final = (TicketStatus.RESOLVED.value, TicketStatus.CLOSED.value)
+TICKET_DONE: Final = (TicketStatus.RESOLVED.value, TicketStatus.CLOSED.value)
 TICKET_TYPES: Final = frozenset(_TICKET_STATUS)
 _KNOWN_TYPES: Final = frozenset(each.value for each in WebhookEventType)
 
@@ -165,7 +165,7 @@ def ticket_state(facts: Sequence[Fact], base: Fact, as_of: datetime | None) -> T
     resolved_at: str | None = base.get("resolved_at")
     for fact in sorted(newer, key=_step_order):
         if fact["type"] == TICKET_RESOLVED:
-            if status not in _TICKET_DONE:
+            if status not in TICKET_DONE:
                 status, resolved_at = TicketStatus.RESOLVED.value, fact["at"]
         elif fact["type"] == TICKET_ASSIGNED or not status:
             status, resolved_at = _TICKET_STATUS[fact["type"]], None

@@ -70,6 +70,9 @@ class Messages(NamedTuple):
     unreadable: int
 
 
+NO_MESSAGES: Final = Messages([], is_truncated=False, unreadable=0)
+
+
 def fetch_conversation(caller: Caller, conversation_id: str) -> types.Conversation:
     """Return a conversation. Raises ``ChatRelayError``, also where the relay answers with another one."""
     return _asked_for(caller.call(operations.fetch_conversation(conversation_id)), conversation_id, CONVERSATION)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from bloonio_chat.callbacks.ports import Report
 
@@ -18,19 +18,32 @@ TRUNCATED: Final = "truncated"
 FORBIDDEN: Final = "forbidden"
 UNREADABLE: Final = "unreadable"
 CHANGING: Final = "changing"
+# Of these, what hides all rows alike; the others are each said of one, by a relay that answers.
+_HIDING: Final = (NO_ROUTE, FORBIDDEN, UNREADABLE)
+
+
+class SoFar(NamedTuple):
+    """How many rows were ``told`` apart, and how often the relay hid something, if only no rows."""
+
+    told: int
+    hidden: int
 
 
 class Findings:
-    """Counts of rows: ``equal``, ``missing``, ``stale``, ``extra``, ``unknown``, and the last by their reasons."""
+    """Counts of rows: ``equal``, ``missing``, ``stale``, ``extra``, ``unknown``, and the last by their reasons.
+
+    And of tenants at which all was unknown.
+    """
 
     def __init__(self, report: Report) -> None:
         self._report = report
         self._counted: Counter[str] = Counter()
+        self._hidden = 0
         self._lines = 0
 
-    def note_equal(self, count: int = 1) -> None:
-        """Note rows that say what the relay says."""
-        self._counted["equal"] += count
+    def note_equal(self) -> None:
+        """Note a row that says what the relay says."""
+        self._counted["equal"] += 1
 
     def note_missing(self, what: str) -> None:
         """Note an object that is not here. ``what`` names the object, for people: tenant, kind and id."""
@@ -49,6 +62,16 @@ class Findings:
         """Note rows of which it can't be told."""
         self._counted["unknown"] += count
         self._counted[f"unknown_{reason}"] += count
+        self._hidden += reason in _HIDING
+
+    def note_not_compared(self) -> None:
+        """Note a tenant of which nothing could be compared."""
+        self._counted["tenants_not_compared"] += 1
+
+    @property
+    def so_far(self) -> SoFar:
+        """What has been noted: to be looked at before and after a tenant."""
+        return SoFar(sum(self._counted[name] for name in ("equal", "missing", "stale", "extra")), self._hidden)
 
     @property
     def compared(self) -> int:

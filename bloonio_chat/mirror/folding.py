@@ -94,11 +94,23 @@ def fold_event(rows: Rows, tenant: str, event: WebhookEvent) -> None:
         _hint(rows, ticket, user_id=event.visitor_user_id, ticket_number=event.ticket_number)
         rows.tie(ticket, FROM_EVENT, conversation, event.escalation_id)
     if _is_news(rows, conversation, ticket, event):
-        marked = [] if conversation is None else [conversation, *rows.tickets_of(conversation)]
+        marked = [] if conversation is None else [conversation, *_perhaps_changed(rows.tickets_of(conversation))]
         if ticket is not None and ticket not in marked:
             marked.append(ticket)
     for row in marked:
         rows.mark(row, FROM_EVENT)
+
+
+def _perhaps_changed(tickets: list[Ticket]) -> list[Ticket]:
+    """Return those of a conversation's tickets to which something may have happened with it.
+
+    Each costs a call. So of the many that a faithful customer leaves behind, only the last one: it may be open again.
+    """
+    done = [ticket for ticket in tickets if ticket.fetched_at is not None and ticket.status in facts.TICKET_DONE]
+    if len(done) < 2:
+        return tickets
+    done.remove(max(done, key=lambda ticket: (ticket.created_at, ticket.relay_id)))
+    return [ticket for ticket in tickets if ticket not in done]
 
 
 def _forget_its_visitor(

@@ -1,4 +1,4 @@
-"""Hydration: callbacks are summaries, which mark rows; here the full objects are fetched (design "Mirror").
+"""Hydration: callbacks are summaries, which mark rows; here the full objects are fetched.
 
 Ten events of one conversation leave one mark, and cost one fetch of the conversation and one of its messages. The mark
 stays until the object has been merged, or the relay has said often enough that it has none such; an event that comes
@@ -11,17 +11,14 @@ from __future__ import annotations
 import logging
 import random as random_module
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Final
 
-from django.db import DatabaseError
-
 from bloonio_chat.clients import get_chat_client
 from bloonio_chat.conf import get_config
 from bloonio_chat.mirror import rates
-from bloonio_chat.mirror.contention import is_contention
 from bloonio_chat.mirror.fetching import (
     CONVERSATION,
     MESSAGES,
@@ -34,8 +31,8 @@ from bloonio_chat.mirror.fetching import (
 )
 from bloonio_chat.mirror.folding import Fetched
 from bloonio_chat.mirror.marks import Marked, find_marked
-from bloonio_chat.mirror.models import Conversation
-from bloonio_chat.mirror.projection import merge
+from bloonio_chat.mirror.models import Conversation, HydratedModel, Ticket
+from bloonio_chat.mirror.piecewise import merge_each
 from bloonio_chat.sdk.errors import (
     ChatRelayAuthenticationError,
     ChatRelayConfigurationError,
@@ -54,6 +51,8 @@ FORBIDDEN_SECONDS: Final = 900.0
 # Where a 429 does not say.
 RETRY_AFTER_SECONDS: Final = 30.0
 _ROWS_AT_ONCE: Final = 20
+
+_ROUTES: Final[dict[type[HydratedModel], str]] = {Conversation: CONVERSATION, Ticket: TICKET}
 
 
 @dataclass
@@ -132,15 +131,19 @@ def drain(
     while drained.fetched + drained.failed < limit and not stop():
         now_ms = int(clock() * 1000)
         missing = rates.missing_routes(tenant, now_ms=now_ms)
+        doubted = rates.doubted_routes(tenant)
         rows = find_marked(
             tenant,
             now_ms=now_ms,
             limit=min(_ROWS_AT_ONCE, limit - drained.fetched - drained.failed),
             conversations=CONVERSATION not in missing,
             tickets=TICKET not in missing,
+            # What is gone says nothing of the others a second time.
+            untried_first=[model for model, route in _ROUTES.items() if route in doubted],
         )
         if not rows:
             break
+        has_taken = False
         for row in rows:
             with_messages = row.model is Conversation and MESSAGES not in missing and get_config().app.mirror_messages
             fetch = _Fetch(row, with_messages, despite_pause, int(clock() * 1000), clock, random)
@@ -150,14 +153,25 @@ def drain(
             if not row.take(now_ms=fetch.taken_ms):
                 # Another worker has it.
                 continue
+            has_taken = True
             drained.wait_ms = fetch.take_calls()
             if drained.wait_ms:
                 return drained
             if not fetch.run(drained):
                 break
-        if drained.error is not None:
+        # Where others are faster with every one of them, they do the work.
+        if drained.error is not None or not has_taken:
             break
     return drained
+
+
+class _RefusedError(Exception):
+    """The database does not take something of what was fetched."""
+
+
+def _merge(batch: Sequence[Fetched]) -> None:
+    if merge_each(batch):
+        raise _RefusedError
 
 
 @dataclass
@@ -195,10 +209,8 @@ class _Fetch:
             if self._judge(error):
                 drained.error = error
             return False
-        except DatabaseError as error:
-            if is_contention(error):
-                raise
-            self._refuse(error)
+        except _RefusedError:
+            self.row.postpone(taken_ms=self.taken_ms, now_ms=int(self.clock() * 1000))
             drained.failed += 1
             return False
         self.row.release(taken_ms=self.taken_ms)
@@ -207,33 +219,36 @@ class _Fetch:
 
     @property
     def _route(self) -> str:
-        return CONVERSATION if self.row.model is Conversation else TICKET
+        return _ROUTES[self.row.model]
 
     def _fetch_ticket(self) -> bool:
         row, began_at = self.row, self._now()
         ticket = fetch_ticket(get_chat_client(row.tenant), row.relay_id)
-        merge([Fetched(row.tenant, ticket, began_at, mark=row.mark)])
         rates.note_success(row.tenant, TICKET)
+        _merge([Fetched(row.tenant, ticket, began_at, mark=row.mark)])
         return True
 
     def _fetch_conversation(self) -> bool:
         """Fetch and merge; return whether the relay lists messages, where they are wanted."""
         row, began_at = self.row, self._now()
         conversation = fetch_conversation(get_chat_client(row.tenant), row.relay_id)
+        # At once: where it fails at the messages, that is no word on the tenant's other objects.
+        rates.note_success(row.tenant, CONVERSATION)
         try:
             messages = self._messages() if self.with_messages else None
         except ChatRelayError:
             # The mark stays, since its messages are still to be fetched.
-            merge(bundle(row.tenant, conversation, None, began_at=began_at, mark=None))
+            _merge(bundle(row.tenant, conversation, None, began_at=began_at, mark=None))
             raise
-        merge(bundle(row.tenant, conversation, messages, began_at=began_at, mark=row.mark))
-        rates.note_success(row.tenant, CONVERSATION, *([] if messages is None else [MESSAGES]))
+        _merge(bundle(row.tenant, conversation, messages, began_at=began_at, mark=row.mark))
         return messages is not None or not self.with_messages
 
     def _messages(self) -> Messages | None:
         messages = fetch_messages(get_chat_client(self.row.tenant), self.row.relay_id)
         if messages is None:
             self._note_missing(MESSAGES)
+        else:
+            rates.note_success(self.row.tenant, MESSAGES)
         return messages
 
     def _now(self) -> datetime:
@@ -254,31 +269,30 @@ class _Fetch:
             self._pause(error, now_ms, least)
             return True
         if isinstance(error, (ChatRelayConnectionError, ChatRelayServerError)):
-            if rates.is_failing(row.tenant):
-                row.step_aside(taken_ms=self.taken_ms, now_ms=now_ms)
+            was_failing = rates.is_failing(row.tenant)
+            pause_ms = int(self._pause(error, now_ms, 0.0) * 1000)
+            if was_failing:
+                # Until after the pause: due again by its end, it would be the first to be asked for, each time.
+                row.step_aside(taken_ms=self.taken_ms, now_ms=now_ms + pause_ms)
             else:
                 # The relay answered just before: it may fail at this object alone.
-                row.postpone(taken_ms=self.taken_ms, now_ms=now_ms)
-            self._pause(error, now_ms, 0.0)
+                row.postpone(taken_ms=self.taken_ms, now_ms=now_ms + pause_ms)
             return True
         if isinstance(error, ChatRelayNotFoundError):
             row.postpone_or_give_up(taken_ms=self.taken_ms, now_ms=now_ms)
-            self._note_missing(self._route)
+            if not row.tries:
+                # Else one that is gone, asked for again and again, would have the route taken for a missing one.
+                self._note_missing(self._route)
         else:
             row.postpone(taken_ms=self.taken_ms, now_ms=now_ms)
         return False
 
-    def _refuse(self, error: DatabaseError) -> None:
-        """Let a row wait whose object the database does not take."""
-        self.row.postpone(taken_ms=self.taken_ms, now_ms=int(self.clock() * 1000))
-        what, problem = f"{self.row.model._meta.model_name} {self.row.relay_id!a}", type(error).__name__
-        logger.error("Tenant %s: %s could not be written (%s).", self.row.tenant, what, problem)
-
-    def _pause(self, error: ChatRelayError, now_ms: int, least: float) -> None:
+    def _pause(self, error: ChatRelayError, now_ms: int, least: float) -> float:
         tenant = self.row.tenant
         seconds = rates.pause(tenant, now_ms=now_ms, random=self.random, at_least_seconds=least)
         problem = type(error).__name__
         logger.warning("The relay of tenant %s failed (%s): nothing is fetched for %.0f s.", tenant, problem, seconds)
+        return seconds
 
     def _note_missing(self, route: str) -> None:
         if rates.note_missing(self.row.tenant, route, now_ms=int(self.clock() * 1000)):

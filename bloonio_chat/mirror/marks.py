@@ -7,13 +7,15 @@ The row that has waited longest is the first, however often it was marked since.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import router
 from django.db.models import QuerySet
 
+from bloonio_chat.conf import uses_time_zones
 from bloonio_chat.mirror.models import Conversation, HydratedModel, Mark, Ticket
 from bloonio_chat.mirror.writable import writable
 
@@ -23,6 +25,11 @@ LEASE_SECONDS: Final = 180
 PAUSES_SECONDS: Final = (60, 600, 3600, 6 * 3600, 24 * 3600)
 # After so many answers that the relay has no such object, only another event has it fetched: once after each pause.
 MOST_TRIES: Final = len(PAUSES_SECONDS) + 1
+# A row that was marked so long before a list was asked for is in the list as it was marked for, whatever the clocks of
+# two machines say; one that was marked later is fetched by itself.
+_SKEW: Final = timedelta(seconds=60)
+# Where USE_TZ is off, a time is read back earlier in the hour that a zone has twice (some have more of it).
+_READ_BACK_EARLIER: Final = timedelta(hours=2)
 
 
 @dataclass(frozen=True)
@@ -84,9 +91,18 @@ class Marked:
 
 
 def find_marked(
-    tenant: str, *, now_ms: int, limit: int, conversations: bool = True, tickets: bool = True
+    tenant: str,
+    *,
+    now_ms: int,
+    limit: int,
+    conversations: bool = True,
+    tickets: bool = True,
+    untried_first: Container[type[HydratedModel]] = (),
 ) -> list[Marked]:
-    """Return marked rows that are due, those that have waited longest first, at most so many."""
+    """Return marked rows that are due, those that have waited longest first, at most so many.
+
+    Of the models in ``untried_first``, those that were tried in vain are behind all others.
+    """
     found = [
         Marked(
             model,
@@ -101,15 +117,32 @@ def find_marked(
         )
         for model, is_wanted in ((Conversation, conversations), (Ticket, tickets))
         if is_wanted
-        for row in _marked(model, tenant)
+        for row in _due(model, tenant, now_ms, limit, model in untried_first)
+    ]
+    found.sort(key=lambda each: (each.tries > 0 and each.model in untried_first, each.waiting_since, each.relay_id))
+    return found[:limit]
+
+
+def _due(model: type[HydratedModel], tenant: str, now_ms: int, limit: int, untried_first: bool) -> list[Any]:
+    rows = (
+        _marked(model, tenant)
         .filter(taken_until_ms__lte=now_ms, fetch_after_ms__lte=now_ms)
         .order_by("waiting_since")
-        .only("relay_id", "marked_at", "waiting_since", "facts", "taken_until_ms", "fetch_after_ms", "fetch_tries")[
-            :limit
-        ]
-    ]
-    found.sort(key=lambda each: (each.waiting_since, each.relay_id))
-    return found[:limit]
+        .only("relay_id", "marked_at", "waiting_since", "facts", "taken_until_ms", "fetch_after_ms", "fetch_tries")
+    )
+    if not untried_first:
+        return list(rows[:limit])
+    # Two queries, each of which walks along the index: an order by both columns would sort all that is marked.
+    untried = list(rows.filter(fetch_tries=0)[:limit])
+    return [*untried, *rows.filter(fetch_tries__gt=0)[: limit - len(untried)]]
+
+
+def settled_mark(row: HydratedModel | None, began_at: datetime) -> Mark | None:
+    """Return a row's mark, if what it was marked for is surely in a list that was asked for then."""
+    if row is None or row.marked_at is None:
+        return None
+    surely = _SKEW if uses_time_zones() else _SKEW + _READ_BACK_EARLIER
+    return row.mark if row.marked_at < began_at - surely else None
 
 
 def count_marked(tenant: str) -> int:

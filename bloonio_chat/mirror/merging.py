@@ -64,6 +64,7 @@ def _fold_conversation(rows: Rows, fetched: Fetched, thing: types.Conversation) 
         "fetched_at": fetched.fetched_at,
         "extra": shallow(thing.model_extra or {}),
     }
+    was_stub = row.fetched_at is None
     is_newer = _is_newer(row, values, "updated_at", "fetched_at")
     forgotten_at = rows.forgotten_at(fetched.tenant, visitor, thing.created_at)
     if forgotten_at is not None and (is_newer or is_theirs(row, visitor)):
@@ -77,7 +78,7 @@ def _fold_conversation(rows: Rows, fetched: Fetched, thing: types.Conversation) 
         rows.assign(row, fetched.source, messages_as_of=as_of)
     if fetched.messages_truncated:
         rows.assign(row, fetched.source, messages_truncated=True)
-    _clear_mark(rows, row, fetched)
+    _clear_mark(rows, row, fetched, was_stub=was_stub)
 
 
 def _fold_ticket(rows: Rows, fetched: Fetched, thing: types.Ticket) -> None:
@@ -105,6 +106,7 @@ def _fold_ticket(rows: Rows, fetched: Fetched, thing: types.Ticket) -> None:
             "resolved_at": None if thing.resolved_at is None else facts.stamp(thing.resolved_at),
         },
     }
+    was_stub = row.fetched_at is None
     is_newer = _is_newer(row, values, "updated_at", "fetched_at")
     forgotten_at = rows.forgotten_at(fetched.tenant, visitor, thing.created_at)
     if forgotten_at is not None:
@@ -123,7 +125,7 @@ def _fold_ticket(rows: Rows, fetched: Fetched, thing: types.Ticket) -> None:
     rows.assign(row, fetched.source, as_of=max(filter(None, (thing.updated_at, row.as_of, heard_at))))
     rows.compute(row, fetched.source)
     rows.tie(row, fetched.source, conversation, thing.escalation_id)
-    _clear_mark(rows, row, fetched)
+    _clear_mark(rows, row, fetched, was_stub=was_stub)
 
 
 def _fold_message(rows: Rows, fetched: Fetched, thing: types.Message) -> None:
@@ -181,8 +183,9 @@ def _is_newer(row: MirrorModel, values: Mapping[str, Any], *clock: str) -> bool:
     return _canonical(values) > _canonical({name: getattr(row, name) for name in values})
 
 
-def _clear_mark(rows: Rows, row: HydratedModel, fetched: Fetched) -> None:
-    if row.fetch_tries:
+def _clear_mark(rows: Rows, row: HydratedModel, fetched: Fetched, *, was_stub: bool) -> None:
+    # A mark that stays, on what was here before, is of something that is still to be fetched: that goes on waiting.
+    if row.fetch_tries and (was_stub or fetched.mark is not None or row.marked_at is None):
         # It is there after all, so the next mark has not to wait.
         rows.assign(row, fetched.source, fetch_tries=0, fetch_after_ms=0)
     if fetched.mark is not None:

@@ -1,18 +1,21 @@
 """The overview's figures, in pictures and tables.
 
-Each figure reads a bounded part of an index, and all of them are kept for a minute: who reloads the page asks nothing.
+Nothing is counted further than to a bound, in an index. Of each week as many conversations are read as it takes to find
+500 that were escalated: all of that week, where few are. All figures are kept for a minute: who reloads the page asks
+nothing.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime, time, timedelta
 from typing import Any, Final
+from zlib import crc32
 
 from django.core.cache import cache
-from django.db.models import Case, Count, IntegerField, OuterRef, Q, Subquery, Value, When
+from django.db.models import Count, OuterRef, Q, Subquery
 from django.utils.formats import date_format, number_format
 from django.utils.safestring import SafeString
 from django.utils.timezone import get_current_timezone, localtime
@@ -21,6 +24,7 @@ from django.utils.translation import pgettext
 
 from bloonio_chat.callbacks.ports import ports
 from bloonio_chat.conf import get_config
+from bloonio_chat.mirror.admin_filters import tenant_aliases
 from bloonio_chat.mirror.charts import Bar, Line, Picture, columns, lines, rows
 from bloonio_chat.mirror.models import Conversation, Message, Ticket
 from bloonio_chat.mirror.ticket_page import priority_look
@@ -57,58 +61,64 @@ class Figures:
 
     ``days``: conversations begun on each of the last days, oldest first; ``priorities``: open tickets by priority;
     ``weeks``: Monday, how many were answered, and the median and the 90th percentile of the seconds until then;
-    ``failures``: how much of what went wrong, of the inbox if there is one (``is_inbox``).
+    ``failures``: events in the inbox by what became of them, ``None`` if there is no inbox; ``not_fetched``: what has
+    been marked for long.
     """
 
     days: list[tuple[date, int]]
     priorities: list[tuple[str, int]]
     weeks: list[tuple[date, int, float | None, float | None]]
-    failures: Mapping[str, int]
-    is_inbox: bool
+    failures: Mapping[str, int] | None
+    not_fetched: Mapping[str, int]
 
 
 def cards(now: datetime) -> list[Card]:
     """Return what the overview shows at that time, which is aware; its figures may be a minute old."""
-    # By zone: a day begins when it begins for who looks at it.
-    key = f"{_CACHE_KEY}:{get_current_timezone()}"
+    key = _cache_key()
     figures: Figures | None = cache.get(key)
     if figures is None:
         figures = figures_at(now)
         cache.set(key, figures, KEPT_SECONDS)
-    return [_days_card(figures), _priorities_card(figures), _answers_card(figures), _failures_card(figures)]
+    of_mirror = [_days_card(figures), _priorities_card(figures), _answers_card(figures)]
+    of_inbox = [] if figures.failures is None else [_failures_card(figures.failures)]
+    return [*of_mirror, *of_inbox, _not_fetched_card(figures.not_fetched)]
 
 
 def figures_at(now: datetime) -> Figures:
     """Return the figures, read afresh."""
-    failures = _failures_of_inbox()
     return Figures(
         conversations_by_day(now),
         open_tickets_by_priority(),
         first_answers_by_week(now),
-        _failures_of_mirror(now) if failures is None else failures,
-        failures is not None,
+        _failures_of_inbox(),
+        _not_fetched(now),
     )
+
+
+def _cache_key() -> str:
+    """Return the key of the figures, another one wherever their fields are others: a cache outlives an upgrade."""
+    shape = crc32(repr([(field.name, str(field.type)) for field in fields(Figures)]).encode())
+    # By zone: a day begins when it begins for who looks at it.
+    return f"{_CACHE_KEY}:{shape:x}:{get_current_timezone()}"
 
 
 # ---- figures ---------------------------------------------------------------------------------------------------
 
 
 def conversations_by_day(now: datetime) -> list[tuple[date, int]]:
-    """Return how many conversations began on each of the last 30 days of the current time zone."""
+    """Return how many conversations began on each of the last 30 days of the current time zone, up to 10,000 a day."""
     today = localtime(now).date()
-    days = [today - timedelta(days=ago) for ago in reversed(range(DAYS))]
-    # Truncating in the database would need its own tables of time zones, which MariaDB has only where they were loaded.
-    ends = [
-        When(created_at__lt=_midnight(day + timedelta(days=1)), then=Value(place)) for place, day in enumerate(days)
-    ]
-    counted = dict(
-        Conversation.objects.filter(created_at__gte=_midnight(days[0]))
-        .annotate(day=Case(*ends, default=Value(DAYS), output_field=IntegerField()))
-        .values_list("day")
-        .annotate(Count("pk"))
-        .order_by()
-    )
-    return [(day, counted.get(place, 0)) for place, day in enumerate(days)]
+    found = []
+    # One question a day: of a month at once, those that are left out would all be of the same days.
+    for day in (today - timedelta(days=ago) for ago in reversed(range(DAYS))):
+        began = Conversation.objects.filter(
+            created_at__gte=_midnight(day),
+            created_at__lt=_midnight(day + timedelta(days=1)),
+            # Of one that is erased it is not known any more.
+            forgotten_at=None,
+        )
+        found.append((day, began.values("created_at")[:MOST_COUNTED].count()))
+    return found
 
 
 def open_tickets_by_priority() -> list[tuple[str, int]]:
@@ -179,12 +189,14 @@ def _failures_of_inbox() -> dict[str, int] | None:
     return {name: int(vitals.get(name) or 0) for name in ("received", "delivering", "failed", "dead")}
 
 
-def _failures_of_mirror(now: datetime) -> dict[str, int]:
-    failures = {}
+def _not_fetched(now: datetime) -> dict[str, int]:
+    found = {}
     for name, model in (("conversations", Conversation), ("tickets", Ticket)):
-        late = model.objects.filter(waiting_since__lt=now - LATE).values("pk")[:MOST_COUNTED]
-        failures[name] = late.count()
-    return failures
+        # Nobody fetches those of a tenant that left the settings.
+        late = model.objects.filter(tenant__in=tenant_aliases(), waiting_since__lt=now - LATE)
+        late = late.values("pk")[:MOST_COUNTED]
+        found[name] = late.count()
+    return found
 
 
 def _midnight(day: date) -> datetime:
@@ -203,6 +215,8 @@ def _days_card(figures: Figures) -> Card:
         "days": DAYS,
         "most": number_format(max(counts, default=0)),
     }
+    if max(counts, default=0) >= MOST_COUNTED:
+        said += " " + _("No more than %(most)s of a day are counted.") % {"most": number_format(MOST_COUNTED)}
     bars = [Bar(label, count) for label, count in zip(labels, counts, strict=True)]
     picture = columns(Picture("mirror-days", title, said), bars)
     return Card(title, picture, said, [_("Day"), _("Conversations")], _table(bars))
@@ -241,24 +255,29 @@ def _answers_card(figures: Figures) -> Card:
     return Card(title, lines(Picture("mirror-answers", title, said), labels, drawn), said, head, table)
 
 
-def _failures_card(figures: Figures) -> Card:
-    if figures.is_inbox:
-        title, said = _("Events not delivered"), _("What the inbox has not delivered yet, and what it has given up.")
-        names = {
-            "received": pgettext("events", "new"),
-            "delivering": pgettext("events", "in work"),
-            "failed": pgettext("events", "failed, retried"),
-            "dead": pgettext("events", "given up"),
-        }
-    else:
-        title, said = _("Not fetched"), _("What has been waiting for more than an hour to be fetched from the relay.")
-        names = {"conversations": _("conversations"), "tickets": _("tickets")}
-    if max(figures.failures.values(), default=0) >= MOST_COUNTED:
+def _failures_card(failures: Mapping[str, int]) -> Card:
+    names = {
+        "received": (pgettext("events", "new"), ""),
+        "delivering": (pgettext("events", "in work"), ""),
+        "failed": (pgettext("events", "failed, retried"), "mirror-is-soon"),
+        "dead": (pgettext("events", "given up"), "mirror-is-overdue"),
+    }
+    said = _("What the inbox has not delivered yet, and what it has given up.")
+    bars = [Bar(words, failures.get(name, 0), look) for name, (words, look) in names.items()]
+    return _counted_card("mirror-failures", _("Events not delivered"), said, bars)
+
+
+def _not_fetched_card(not_fetched: Mapping[str, int]) -> Card:
+    names = {"conversations": _("conversations"), "tickets": _("tickets")}
+    said = _("What has been waiting for more than an hour to be fetched from the relay.")
+    bars = [Bar(words, not_fetched.get(name, 0)) for name, words in names.items()]
+    return _counted_card("mirror-not-fetched", _("Not fetched"), said, bars)
+
+
+def _counted_card(name: str, title: str, said: str, bars: Sequence[Bar]) -> Card:
+    if max(bar.value for bar in bars) >= MOST_COUNTED:
         said += " " + _("No more than %(most)s of a kind are counted.") % {"most": number_format(MOST_COUNTED)}
-    looks = {"failed": "mirror-is-soon", "dead": "mirror-is-overdue"}
-    bars = [Bar(words, figures.failures.get(name, 0), looks.get(name, "")) for name, words in names.items()]
-    picture = rows(Picture("mirror-failures", title, said), bars)
-    return Card(title, picture, said, [_("Kind"), _("How many")], _table(bars))
+    return Card(title, rows(Picture(name, title, said), bars), said, [_("Kind"), _("How many")], _table(bars))
 
 
 def _table(bars: Sequence[Bar]) -> list[list[str]]:

@@ -33,7 +33,7 @@ from bloonio_chat.mirror.models import (
     Message,
     MirrorModel,
     Ticket,
-    visitor_digest,
+    visitor_digests,
 )
 from bloonio_chat.mirror.rows import BARE, Key, Rows, cut, key_of
 from bloonio_chat.mirror.times import aware_now
@@ -182,12 +182,18 @@ def _visitor_of(told: _Heard) -> Key | None:
 
 def forgotten(visitors: Collection[Key], using: str) -> dict[Key, datetime]:
     """Return when visitors were forgotten, those that were, by the tenant's alias and the visitor's id (of a row)."""
-    digests = {(tenant, visitor_digest(tenant, visitor)): (tenant, visitor) for tenant, visitor in visitors}
-    found = {}
+    digests = {
+        (tenant, digest): (tenant, visitor)
+        for tenant, visitor in visitors
+        for digest in visitor_digests(tenant, visitor)
+    }
+    found: dict[Key, datetime] = {}
     for tenant, some in _by_tenant(digests):
         rows = ForgottenVisitor.objects.using(using).filter(tenant=tenant, digest__in=some)
         for digest, forgotten_at in rows.values_list("digest", "forgotten_at"):
-            found[digests[tenant, digest]] = forgotten_at
+            # Perhaps twice, under an old key and under the new one.
+            visitor = digests[tenant, digest]
+            found[visitor] = max(forgotten_at, found.get(visitor, forgotten_at))
     return found
 
 

@@ -8,24 +8,23 @@ read by a run that was killed, ends in the same rows. An object that can't be re
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import Any, Final
 
-from django.db import DatabaseError, router
+from django.db import router
 
 from bloonio_chat.conf import get_config
 from bloonio_chat.mirror import checkpoints, rates
-from bloonio_chat.mirror.comparing import differences
-from bloonio_chat.mirror.contention import is_contention
-from bloonio_chat.mirror.fetching import MESSAGES, Messages, Page, bundle, fetch_messages
+from bloonio_chat.mirror.comparing import count_changed, is_behind
+from bloonio_chat.mirror.fetching import MESSAGES, NO_MESSAGES, Messages, Page, bundle, fetch_messages
 from bloonio_chat.mirror.folding import Fetched
 from bloonio_chat.mirror.hydration import drain
-from bloonio_chat.mirror.marks import count_marked
-from bloonio_chat.mirror.models import FROM_SYNC, Conversation, HydratedModel, Mark, Message, SyncCheckpoint, Ticket
-from bloonio_chat.mirror.pacing import PacedCaller, StoppedError
-from bloonio_chat.mirror.projection import merge
+from bloonio_chat.mirror.marks import count_marked, settled_mark
+from bloonio_chat.mirror.models import FROM_SYNC, Conversation, HydratedModel, Mark, SyncCheckpoint, Ticket
+from bloonio_chat.mirror.pacing import PERHAPS_OF_ONE, PacedCaller, StoppedError
+from bloonio_chat.mirror.piecewise import merge_each
 from bloonio_chat.mirror.scope import Thing, changed_at, left_out
 from bloonio_chat.mirror.walking import OVERLAP, Walk
 from bloonio_chat.sdk import operations, types
@@ -37,9 +36,6 @@ logger = logging.getLogger("bloonio_chat.mirror")
 CONVERSATIONS: Final = "conversations"
 TICKETS: Final = "tickets"
 
-# A row that was marked so long before a list was asked for is in the list as it was marked for, whatever the clocks of
-# two machines say; one that was marked later is fetched by itself.
-_SKEW: Final = timedelta(seconds=60)
 _ROWS_AT_ONCE: Final = 50
 # How far the beginning of a list is read once more, at the most.
 _MOST_HEAD_PAGES: Final = 5
@@ -79,6 +75,9 @@ class Reading:
     dry_run: bool = False
     _is_restart: bool = False
     _failed: set[str] = field(default_factory=set)
+    # The list that is being read, and what is written down of it.
+    _walk: Walk = field(default_factory=Walk)
+    _checkpoint: SyncCheckpoint | None = None
 
     @property
     def tenant(self) -> str:
@@ -109,15 +108,19 @@ class Reading:
         """
         found: dict[str, SyncCheckpoint] = {}
         if not self.dry_run:
-            found = checkpoints.open_run(self.tenant, list(_LISTS), since=self.since, now=self._now(), restart=restart)
+            pacing = self.caller.pacing
+            found = checkpoints.open_run(self.tenant, list(_LISTS), pacing, since=self.since, restart=restart)
         self._is_restart = restart or any(checkpoint.is_restart for checkpoint in found.values())
         for resource in _LISTS:
-            checkpoint = found.get(resource)
-            walk = Walk() if checkpoint is None else Walk.at(checkpoint.position)
+            self._checkpoint = found.get(resource)
+            self._walk = Walk() if self._checkpoint is None else Walk.at(self._checkpoint.position)
+            self._failed.update(map(_messages_of, self._walk.failed))
+            if self._walk.in_vain:
+                self.caller.objects_in_vain[MESSAGES] = self._walk.in_vain
             # What a run that was killed has read counts as done.
-            self._advance(walk.read)
-            if checkpoint is None or checkpoint.finished_at is None:
-                self._walk(resource, walk, checkpoint)
+            self._advance(self._walk.read)
+            if self._checkpoint is None or self._checkpoint.finished_at is None:
+                self._read_list(resource, self._walk)
 
     def drain_marked(self, *, is_all: bool) -> None:
         """Fetch what is marked until nothing is due; raises like :meth:`read_lists`.
@@ -144,6 +147,11 @@ class Reading:
                 pacing.wait(drained.wait_ms / 1000, f"the calls of tenant {self.tenant} are used up")
             elif isinstance(drained.error, ChatRelayRateLimitError):
                 continue
+            elif isinstance(drained.error, PERHAPS_OF_ONE):
+                if not self.caller.answers():
+                    raise drained.error
+                # So the next one at which it fails waits longer each time, and is not taken for all of them.
+                rates.note_success(self.tenant)
             elif drained.error is not None:
                 failures += 1
                 self.caller.be_patient(drained.error, failures)
@@ -157,9 +165,9 @@ class Reading:
 
     # ---- lists -------------------------------------------------------------------------------------------------
 
-    def _walk(self, resource: str, walk: Walk, checkpoint: SyncCheckpoint | None) -> None:
+    def _read_list(self, resource: str, walk: Walk) -> None:
         while not walk.is_done:
-            began_at = self._now()
+            began_at = self.caller.pacing.now()
             page = self._page(resource, walk.offset)
             if page is None:
                 self.caller.pacing.report.line(f"The relay of tenant {self.tenant} lists no {resource}.")
@@ -172,14 +180,16 @@ class Reading:
                 walk.take(page.ids)
                 if walk.is_done and not self.dry_run:
                     self._read_head(resource, walk)
-            if checkpoint is not None:
-                checkpoints.reach(checkpoint, walk, now=self._now())
+            if self._checkpoint is not None:
+                walk.in_vain = self.caller.objects_in_vain.get(MESSAGES, 0)
+                checkpoints.reach(self._checkpoint, walk, now=self.caller.pacing.now())
+                self.caller.has_moved_on = True
 
     def _read_head(self, resource: str, walk: Walk) -> None:
         """Read the beginning again, as far as anything has changed: what moved there passed us by."""
         offset = 0
         for _ in range(_MOST_HEAD_PAGES):
-            began_at = self._now()
+            began_at = self.caller.pacing.now()
             page = None if walk.offset <= walk.full else self._page(resource, offset)
             if page is None or not page.items or not self._take(resource, page.items, began_at, is_head=True):
                 return
@@ -195,7 +205,7 @@ class Reading:
         """Bring the mirror up to date with what a page shows; return how many were not."""
         before = self.counts.changed
         rows = self._rows(_MODELS[resource], things)
-        unwanted = left_out(self.tenant, things, rows, now=self._now())
+        unwanted = left_out(self.tenant, things, rows, now=self.caller.pacing.now())
         wanted = [
             thing
             for thing in sorted(things, key=lambda each: str(each.id))
@@ -222,34 +232,59 @@ class Reading:
             self.caller.pacing.report.advance(count)
 
     def _take_conversation(self, thing: types.Conversation, row: Conversation | None, began_at: datetime) -> None:
-        mark = _settled_mark(row, began_at)
-        is_behind = row is None or _is_behind(row, thing)
-        messages = None
-        if f"messages of {thing.id!a}" not in self._failed and self._wants_messages(thing, row, mark):
-            messages = self._messages(thing.id)
-        self.counts.changed += is_behind
-        if is_behind or messages is not None or mark is not None:
+        if checkpoints.is_noted(self._walk, thing.id, changed_at(thing)):
+            return
+        mark, what = settled_mark(row, began_at), _messages_of(thing.id)
+        is_news = row is None or is_behind(row, thing)
+        wants_messages = self._wants_messages(thing, row, mark)
+        asks = wants_messages and what not in self._failed
+        messages = self._messages(thing, is_first=row is None or row.fetched_at is None) if asks else None
+        if wants_messages and messages is None and what in self._failed:
+            # The mark stays, since its messages are still to be fetched.
+            mark = None
+        self.counts.changed += is_news
+        if is_news or messages is not None or mark is not None:
             self._merge(bundle(self.tenant, thing, messages, began_at=began_at, mark=mark, source=FROM_SYNC))
+        if asks:
+            self._note(thing)
 
-    def _messages(self, conversation_id: str) -> Messages | None:
-        """Return a conversation's messages; ``None`` where the relay does not list them, or fails at these alone."""
+    def _messages(self, thing: types.Conversation, *, is_first: bool) -> Messages | None:
+        """Return a conversation's messages; ``None`` where they are to be asked for again.
+
+        ``is_first``: they were never asked for.
+        """
         try:
-            messages = fetch_messages(self.caller, conversation_id)
+            messages = fetch_messages(self.caller, thing.id)
         except ChatRelayError as error:
-            if not self.caller.is_of_one(error):
+            is_of_one = self.caller.is_of_one(error)
+            if not is_of_one and not self.caller.fails_at_all():
                 raise
-            logger.warning("Tenant %s: messages of %a are not read: %s", self.tenant, conversation_id, error)
-            self._note_failed(f"messages of {conversation_id!a}")
+            logger.warning("Tenant %s: messages of %a are not read: %s", self.tenant, thing.id, error)
+            self._note_failed(_messages_of(thing.id))
+            self._walk.failed.append(thing.id)
+            if not is_of_one:
+                # Who goes on tries another one: so many neighbours in trouble keep nobody from what is behind them.
+                self._note(thing)
+                raise
             return None
         if messages is None:
-            rates.note_missing(self.tenant, MESSAGES, now_ms=self.caller.pacing.now_ms())
-            return None
+            now_ms = self.caller.pacing.now_ms()
+            is_missing = rates.note_missing(self.tenant, MESSAGES, now_ms=now_ms, is_news=is_first)
+            # A second such answer, where the relay has the route: there are none, until the conversation changes.
+            return None if is_first or is_missing else NO_MESSAGES
         rates.note_success(self.tenant, MESSAGES)
         self.counts.messages += len(messages.listed)
         if messages.unreadable:
-            self._note_failed(f"messages of {conversation_id!a}", messages.unreadable)
-        self.counts.changed += self._count_changed(messages.listed)
+            self._note_failed(_messages_of(thing.id), messages.unreadable)
+        self.counts.changed += count_changed(self.tenant, messages.listed)
         return messages
+
+    def _note(self, thing: types.Conversation) -> None:
+        """Write down that a conversation's messages were asked for, whatever came of that."""
+        if self._checkpoint is not None:
+            self._walk.in_vain = self.caller.objects_in_vain.get(MESSAGES, 0)
+            checkpoints.note(self._checkpoint, self._walk, thing.id, changed_at(thing), now=self.caller.pacing.now())
+            self.caller.has_moved_on = True
 
     def _wants_messages(self, thing: types.Conversation, row: Conversation | None, mark: Mark | None) -> bool:
         if not get_config().app.mirror_messages:
@@ -259,46 +294,21 @@ class Reading:
             return False
         return MESSAGES not in rates.missing_routes(self.tenant, now_ms=self.caller.pacing.now_ms())
 
-    def _count_changed(self, listed: Iterable[types.Message]) -> int:
-        by_id = {each.id: each for each in listed}
-        rows = Message.objects.using(router.db_for_write(Message)).select_related("conversation")
-        equal = [
-            row
-            for row in rows.filter(tenant=self.tenant, relay_id__in=list(by_id))
-            if row.fetched_at is not None and not differences(row, by_id[row.relay_id])
-        ]
-        return len(by_id) - len(equal)
-
     def _take_tickets(self, things: Collection[types.Ticket], rows: Mapping[str, Ticket], began_at: datetime) -> None:
         batch = []
         for thing in things:
             row = rows.get(thing.id)
-            mark = _settled_mark(row, began_at)
-            is_behind = row is None or _is_behind(row, thing)
-            self.counts.changed += is_behind
-            if is_behind or mark is not None:
+            mark = settled_mark(row, began_at)
+            is_news = row is None or is_behind(row, thing)
+            self.counts.changed += is_news
+            if is_news or mark is not None:
                 batch.append(Fetched(self.tenant, thing, began_at, FROM_SYNC, mark))
         self._merge(batch)
 
     def _merge(self, batch: list[Fetched]) -> None:
         """Write objects; where the database takes one of them ill, the others by themselves."""
-        if self.dry_run:
-            return
-        try:
-            merge(batch)
-        except DatabaseError as error:
-            if is_contention(error):
-                raise
-            if len(batch) == 1:
-                self._refuse(batch[0], error)
-                return
-            for fetched in batch:
-                self._merge([replace(fetched, has_messages=False)])
-
-    def _refuse(self, fetched: Fetched, error: DatabaseError) -> None:
-        what, problem = f"{type(fetched.object).__name__.lower()} {fetched.object.id!a}", type(error).__name__
-        logger.error("Tenant %s: %s could not be written (%s).", self.tenant, what, problem)
-        self._note_failed(what)
+        for refused in [] if self.dry_run else merge_each(batch):
+            self._note_failed(refused.what)
 
     def _note_failed(self, what: str, count: int = 1) -> None:
         """Count what could not be read or written, once: lists overlap."""
@@ -315,18 +325,6 @@ class Reading:
         found = rows.filter(tenant=self.tenant, relay_id__in=[thing.id for thing in things])
         return {row.relay_id: row for row in found}
 
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self.caller.pacing.clock(), timezone.utc)
 
-
-def _settled_mark(row: HydratedModel | None, began_at: datetime) -> Mark | None:
-    """Return a row's mark, if what it was marked for is surely in a list that was asked for then."""
-    is_settled = row is not None and row.marked_at is not None and row.marked_at < began_at - _SKEW
-    return row.mark if row is not None and is_settled else None
-
-
-def _is_behind(row: Conversation | Ticket, thing: Thing) -> bool:
-    """Return whether the row lacks what a list shows, and not the other way round."""
-    if row.fetched_at is None:
-        return True
-    return row.updated_at <= thing.updated_at and bool(differences(row, thing))
+def _messages_of(conversation_id: str) -> str:
+    return f"messages of {conversation_id!a}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import quote
 
-from bloonio_chat.conf import get_config
+from bloonio_chat.conf import LINK_PLACEHOLDERS, get_config
 from bloonio_chat.mirror.models import Conversation, Ticket
 from bloonio_chat.mirror.outside_text import web_link
 from bloonio_chat.sdk.errors import ChatRelayConfigurationError
@@ -27,7 +27,7 @@ def relay_url_of(thing: Conversation | Ticket, other: Conversation | Ticket | No
     except ChatRelayConfigurationError:
         # Checks tell; rows of a tenant that is no longer set can't be opened.
         return None
-    ids = {"tenant_id": tenant_id, "conversation_id": "", "ticket_id": ""}
+    ids = {**dict.fromkeys(LINK_PLACEHOLDERS, ""), "tenant_id": tenant_id}
     for each in (thing, other):
         if each is not None:
             ids["ticket_id" if isinstance(each, Ticket) else "conversation_id"] = each.relay_id

@@ -8,6 +8,7 @@ something has happened.
 
 from __future__ import annotations
 
+import functools
 import random as random_module
 import time
 from collections import Counter
@@ -17,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import IntegrityError, router, transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Q, QuerySet
 
 from bloonio_chat.callbacks.ports import Report
 from bloonio_chat.conf import get_config
@@ -27,6 +28,9 @@ from bloonio_chat.mirror.times import aware_now
 from bloonio_chat.mirror.writable import writable
 
 _BATCH: Final = 100
+
+# Of the rows of some ids, those that are past their time.
+_Past = Callable[[list[int]], list[int]]
 
 
 def oldest_kept(now: datetime) -> datetime | None:
@@ -59,8 +63,11 @@ def prune(
     pruning = _Pruning(using, sleep, random)
     counted = Counter({"deleted_conversations": 0, "deleted_messages": 0, "deleted_tickets": 0, "protected": 0})
     report.total(None)
-    for model, past in ((Conversation, past_conversations(using, limit)), (Ticket, _past_alone(using, limit))):
-        for ids in _batches(past):
+    for model, its_past in ((Conversation, past_conversations), (Ticket, _past_alone)):
+        past = functools.partial(its_past, using, limit)
+        for ids in map(past, _batches(using, model, limit)):
+            if not ids:
+                continue
             done = _count(using, model, ids) if dry_run else pruning.delete(model, past, ids)
             counted.update(done)
             report.advance(sum(done.values()))
@@ -75,33 +82,26 @@ def protecting(error: IntegrityError) -> str:
     return ", ".join(sorted({row._meta.label for row in rows})) or "a table that Django does not know"
 
 
-def past_conversations(using: str, limit: datetime) -> QuerySet[Any]:
-    """Return conversations in which nothing has happened since, as far as is known."""
-    rows: QuerySet[Any] = (
-        _quiet(Conversation, using, limit)
-        .exclude(last_message_at__gte=limit)
-        .filter(
-            ~Exists(_having_changed(using, limit).filter(conversation=OuterRef("pk"))),
-            ~Exists(Message.objects.using(using).filter(conversation=OuterRef("pk"), created_at__gte=limit)),
-        )
-    )
-    return rows
+def past_conversations(using: str, limit: datetime, ids: list[int]) -> list[int]:
+    """Return those of the conversations in which nothing has happened since, as far as is known."""
+    rows = _quiet(Conversation, using, limit, ids).exclude(last_message_at__gte=limit)
+    quiet = list(rows.values_list("pk", flat=True))
+    # Asked by ids, each: for one condition of all this, databases read the tables of messages and tickets to the end.
+    tickets = Ticket.objects.using(using).filter(Q(updated_at__gte=limit) | _is_heard_of(limit), conversation__in=quiet)
+    messages = Message.objects.using(using).filter(created_at__gte=limit, conversation__in=quiet)
+    kept = {pk for its in (tickets, messages) for pk in its.values_list("conversation", flat=True).distinct()}
+    return [pk for pk in quiet if pk not in kept]
 
 
-def _having_changed(using: str, limit: datetime) -> QuerySet[Any]:
-    rows: QuerySet[Any] = Ticket.objects.using(using).filter(Q(updated_at__gte=limit) | _is_heard_of(limit))
-    return rows
+def _past_alone(using: str, limit: datetime, ids: list[int]) -> list[int]:
+    return list(_quiet(Ticket, using, limit, ids).filter(conversation=None).values_list("pk", flat=True))
 
 
-def _past_alone(using: str, limit: datetime) -> QuerySet[Any]:
-    rows: QuerySet[Any] = _quiet(Ticket, using, limit).filter(conversation=None)
-    return rows
-
-
-def _quiet(model: type[HydratedModel], using: str, limit: datetime) -> QuerySet[Any]:
-    """Return rows that have not changed since, nor were told of."""
-    rows: QuerySet[Any] = model._default_manager.using(using).filter(updated_at__lt=limit).exclude(_is_heard_of(limit))
-    return rows
+def _quiet(model: type[HydratedModel], using: str, limit: datetime, ids: list[int]) -> QuerySet[Any]:
+    """Return those of the rows that have not changed since, nor were told of."""
+    rows = model._default_manager.using(using).filter(pk__in=ids, updated_at__lt=limit)
+    quiet: QuerySet[Any] = rows.exclude(_is_heard_of(limit))
+    return quiet
 
 
 def _is_heard_of(limit: datetime) -> Q:
@@ -109,13 +109,18 @@ def _is_heard_of(limit: datetime) -> Q:
     return Q(marked_at__gte=limit) | Q(synced_from=FROM_EVENT, synced_at__gte=limit)
 
 
-def _batches(past: QuerySet[Any]) -> Iterator[list[int]]:
-    """Yield ids in the order of the index on ``updated_at``, so that no row is looked at twice."""
+def _batches(using: str, model: type[HydratedModel], limit: datetime) -> Iterator[list[int]]:
+    """Yield ids of what has not changed since, in the order of the index on ``updated_at``, and none of them twice.
+
+    Some of these are not past their time: any further condition might have the database choose another order.
+    """
+    rows = model._default_manager.using(using).filter(updated_at__lt=limit).order_by("updated_at", "pk")
     after = Q()
-    while rows := list(past.filter(after).order_by("updated_at", "pk").values_list("updated_at", "pk")[:_BATCH]):
-        yield [pk for _, pk in rows]
-        time, last = rows[-1]
-        after = Q(updated_at__gt=time) | Q(updated_at=time, pk__gt=last)
+    while some := list(rows.filter(after).values_list("updated_at", "pk")[:_BATCH]):
+        yield [pk for _, pk in some]
+        time, last = some[-1]
+        # Where the index is entered is told by what stands alone, never by what stands on one side of an "or".
+        after = Q(updated_at__gte=time) & (Q(updated_at__gt=time) | Q(pk__gt=last))
 
 
 def _count(using: str, model: type[HydratedModel], ids: list[int]) -> dict[str, int]:
@@ -137,7 +142,7 @@ class _Pruning:
     random: Callable[[], float]
     protecting: set[str] = field(default_factory=set)
 
-    def delete(self, model: type[HydratedModel], past: QuerySet[Any], ids: list[int]) -> Counter[str]:
+    def delete(self, model: type[HydratedModel], past: _Past, ids: list[int]) -> Counter[str]:
         """Delete rows; where one of them is protected, the others one by one. Return how many of what."""
         try:
             done = retrying(
@@ -151,12 +156,12 @@ class _Pruning:
         return Counter(done)
 
 
-def _delete(using: str, model: type[HydratedModel], past: QuerySet[Any], ids: list[int]) -> dict[str, int]:
+def _delete(using: str, model: type[HydratedModel], past: _Past, ids: list[int]) -> dict[str, int]:
     with writable(), transaction.atomic(using=using):
         rows = model._default_manager.using(using).filter(pk__in=ids).select_for_update().order_by("tenant", "relay_id")
         locked = list(rows.values_list("pk", flat=True))
         # By a statement of its own: one that waits for a lock does not see what came with what it waited for.
-        still = list(past.filter(pk__in=locked).values_list("pk", flat=True))
+        still = past(locked)
         done = _count(using, model, still)
         if model is Conversation:
             Ticket.objects.using(using).filter(conversation__in=still).delete()

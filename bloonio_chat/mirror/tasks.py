@@ -3,10 +3,12 @@
 Have beat run them; without the inbox nothing else fetches what events have marked::
 
     CELERY_BEAT_SCHEDULE = {
-        "bloonio-chat-hydrate": {"task": "bloonio_chat.mirror.hydrate", "schedule": 60},
-        "bloonio-chat-sync": {"task": "bloonio_chat.mirror.sync", "schedule": 24 * 3600},
-        "bloonio-chat-verify": {"task": "bloonio_chat.mirror.verify", "schedule": 24 * 3600},
+        "bloonio-chat-hydrate": {"task": "bloonio_chat.mirror.hydrate", "schedule": 60, "options": {"expires": 60}},
+        "bloonio-chat-sync": {"task": "bloonio_chat.mirror.sync", "schedule": 3600, "options": {"expires": 3600}},
+        "bloonio-chat-verify": {"task": "bloonio_chat.mirror.verify", "schedule": 86400, "options": {"expires": 86400}},
     }
+
+``expires``: while no worker runs, none of them piles up.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 from celery import Task, shared_task
@@ -83,23 +86,36 @@ def sync(tenant: str | None = None) -> int:
 
 
 @shared_task(name="bloonio_chat.mirror.sync_slice", bind=True, max_retries=len(RETRY_SECONDS), **_OPTIONS)
-def sync_slice(self: Task[Any, Any], tenant: str) -> Mapping[str, int]:
+def sync_slice(self: Task[Any, Any], tenant: str, run: str | None = None) -> Mapping[str, int]:
     """Read on in a tenant's lists for most of a minute, and publish the next such task if there is more.
 
+    ``run`` is the run that is gone on with (``checkpoints.unfinished_run``): where another task has finished it, there
+    is nothing to do. ``None``: whichever there is, or a new one.
     What is marked then is for :func:`hydrate`. Where the relay does not answer in spite of all patience, the task is
     published again, to be done later. Raises ``ChatRelayError`` where that did not help either, or does not: then the
     next sync goes on there.
     """
     counts = Counts()
+    if run is not None and run != checkpoints.unfinished_run(tenant):
+        return vars(counts)
     pacing = Pacing(_LogReport(), stop=_Deadline(time.monotonic() + TASK_SECONDS))
     try:
         Reading(PacedCaller(tenant, pacing), counts).read_lists(restart=False)
     except StoppedError:
-        sync_slice.delay(tenant)
+        # It may have waited all the time, and beat is not to begin another one beside it.
+        checkpoints.wait(tenant, until=pacing.now())
+        run = checkpoints.unfinished_run(tenant)
+        if run is not None:
+            sync_slice.delay(tenant, run)
     except PASSING as error:
-        raise self.retry(
-            exc=error, countdown=RETRY_SECONDS[min(self.request.retries, len(RETRY_SECONDS) - 1)]
-        ) from None
+        run = checkpoints.unfinished_run(tenant)
+        if run is None:
+            # Another task has read the rest meanwhile.
+            return vars(counts)
+        countdown = RETRY_SECONDS[min(self.request.retries, len(RETRY_SECONDS) - 1)]
+        # Beat may come again before that, and is not to begin another one.
+        checkpoints.wait(tenant, until=pacing.now() + timedelta(seconds=countdown))
+        raise self.retry(args=(tenant, run), exc=error, countdown=countdown) from None
     return vars(counts)
 
 
@@ -113,7 +129,8 @@ def verify(sample: int | None = SAMPLE, tenant: str | None = None) -> Mapping[st
     counts = verifying.verify({"tenant": tenant, "sample": sample}, _LogReport())
     if any(counts[what] for what in ("missing", "stale", "extra")):
         logger.error(
-            "The mirror differs from the relay: %s. bloonio_sync --restart mends what is missing or stale.",
+            "The mirror differs from the relay: %s. bloonio_sync --restart mends what is missing or stale, and "
+            "bloonio_verify says which rows the relay has no more.",
             dict(counts),
         )
     return counts

@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from django.db import models
-from django.utils.timezone import is_aware, now
+from django.utils.timezone import now
 
+from bloonio_chat.conf import uses_time_zones
 from bloonio_chat.times import in_python, to_database_time
 
 
@@ -24,7 +25,7 @@ class RelayTimeField(models.DateTimeField):  # type: ignore[type-arg]  # generic
 
     def get_prep_value(self, value: Any) -> Any:
         """Return the value as this project's databases take it."""
-        if type(value) is datetime and value.tzinfo is not None and is_aware(now()):
+        if type(value) is datetime and value.tzinfo is not None and uses_time_zones():
             # Most values: Django's own way, which ends here too, takes several times as long.
             return value
         prepared = super().get_prep_value(value)

@@ -16,7 +16,7 @@ OVERLAP: Final = 10
 # A page that shows nothing of the one before: look for it so many pages back, then go on all the same.
 MOST_STEPS_BACK: Final = 3
 # A relay that ignores the offset gives the same page for ever.
-_FULL_PAGES_WITHOUT_NEWS: Final = 3
+_PAGES_WITHOUT_NEWS: Final = 4
 
 
 @dataclass
@@ -32,6 +32,13 @@ class Walk:
     tail: list[str] = field(default_factory=list)
     without_news: int = 0
     steps_back: int = 0
+    # The last objects that something came to nothing for: who goes on with the walk does not try that again.
+    failed: list[str] = field(default_factory=list)
+    # What was read of the page at ``offset``, or failed at, and when that had changed: nobody reads it again who goes
+    # on within this page.
+    done: dict[str, str] = field(default_factory=dict)
+    # At how many objects in a row one route had failed.
+    in_vain: int = 0
 
     def take(self, ids: Sequence[str]) -> None:
         """Take the ids of the page at ``offset``, and move on."""
@@ -48,7 +55,7 @@ class Walk:
         news = len(set(ids).difference(self.tail))
         self.read += news
         self.without_news = 0 if news else self.without_news + 1
-        is_last = len(ids) < self.full or not ids or self.without_news > _FULL_PAGES_WITHOUT_NEWS
+        is_last = len(ids) < self.full or not ids or self.without_news >= _PAGES_WITHOUT_NEWS
         self.is_done = not news and is_last
         self.offset += max(1, len(ids) - min(OVERLAP, self.full // 2))
         self.tail = list(ids)

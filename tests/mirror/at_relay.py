@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from bloonio_chat.callbacks.ports import Projectable
 from bloonio_chat.clients import get_chat_client
-from bloonio_chat.mirror import rates
+from bloonio_chat.mirror import piecewise, projection, rates
+from bloonio_chat.mirror.folding import Fetched
 from bloonio_chat.mirror.projection import project
 from bloonio_chat.mirror.times import aware_now
 from bloonio_chat.sandbox import Clock, SandboxRelay
@@ -78,8 +79,12 @@ def limited(settings: Any, its_time: Time, monkeypatch: pytest.MonkeyPatch) -> I
 
 @pytest.fixture
 def many_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A share of calls that no test uses up."""
-    monkeypatch.setattr(rates, "CALLS_PER_MINUTE", 600_000)
+    """A share of calls that no test uses up.
+
+    Not so many that there is no time between two of them: then a worker whose clock was read a little earlier than
+    another's would have to wait for it.
+    """
+    monkeypatch.setattr(rates, "CALLS_PER_MINUTE", 60_000)
 
 
 def configure(settings: Any, relay: SandboxRelay) -> None:
@@ -113,6 +118,17 @@ def escalated(relay: SandboxRelay, conversation: relays.Conversation) -> relays.
     """Hand a conversation to the operators, and return the ticket that this leaves."""
     ticket_id = relay.escalate(conversation.id).ticket_id
     return relay.tickets[ticket_id]
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, refused: Callable[[Fetched], bool], error: Exception) -> None:
+    """Let the database refuse some of what is fetched."""
+
+    def merge(batch: list[Fetched]) -> None:
+        if any(refused(fetched) for fetched in batch):
+            raise error
+        projection.merge(batch)
+
+    monkeypatch.setattr(piecewise, "merge", merge)
 
 
 def asked(relay: SandboxRelay) -> dict[str, int]:

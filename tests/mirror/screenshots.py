@@ -24,6 +24,8 @@ DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 PHONE_WIDTH: Final = 390
 # Name, path, width and height of the window, and whether it is dark. Keys are filled in.
 PICTURES: Final = (
+    ("inbox-admin-list", "/admin/bloonio_chat_inbox/inboxevent/", (1680, 700), False),
+    ("inbox-admin-event", "/admin/bloonio_chat_inbox/inboxevent/{event}/change/", (1280, 1640), False),
     ("mirror-conversation", "/admin/bloonio_chat_mirror/conversation/{main}/change/", (1280, 1240), False),
     ("mirror-conversation-dark", "/admin/bloonio_chat_mirror/conversation/{main}/change/", (1280, 1240), True),
     ("mirror-conversation-phone", "/phone/bloonio_chat_mirror/conversation/{main}/change/", (PHONE_WIDTH, 1500), False),
@@ -31,9 +33,9 @@ PICTURES: Final = (
     ("mirror-tickets", "/admin/bloonio_chat_mirror/ticket/?queue=open&sla=", (1440, 900), False),
     ("mirror-ticket", "/admin/bloonio_chat_mirror/ticket/{ticket}/change/", (1280, 640), False),
     ("mirror-tickets-phone", "/phone/bloonio_chat_mirror/ticket/", (PHONE_WIDTH, 1100), False),
-    ("mirror-overview", "/admin/bloonio_chat_mirror/conversation/overview/", (1280, 900), False),
-    ("mirror-overview-dark", "/admin/bloonio_chat_mirror/conversation/overview/", (1280, 900), True),
-    ("mirror-overview-phone", "/phone/bloonio_chat_mirror/conversation/overview/", (PHONE_WIDTH, 1240), False),
+    ("mirror-overview", "/admin/bloonio_chat_mirror/conversation/overview/", (1280, 1080), False),
+    ("mirror-overview-dark", "/admin/bloonio_chat_mirror/conversation/overview/", (1280, 1080), True),
+    ("mirror-overview-phone", "/phone/bloonio_chat_mirror/conversation/overview/", (PHONE_WIDTH, 1700), False),
 )
 
 
@@ -75,6 +77,7 @@ def configure(database: Path, language: str) -> None:
             "django.contrib.sessions",
             "django.contrib.staticfiles",
             "bloonio_chat",
+            "bloonio_chat.inbox",
             "bloonio_chat.mirror",
         ],
         MIDDLEWARE=[
@@ -156,12 +159,14 @@ def main() -> None:
         from django.core.management import call_command
 
         from bloonio_chat.mirror.times import aware_now
+        from tests.inbox.samples import make_samples as make_events
         from tests.mirror.samples import make_samples
 
         call_command("migrate", verbosity=0)
         get_user_model().objects.create_superuser("admin", password="x")
         main_conversation = make_samples(aware_now())
-        keys = {"main": main_conversation.pk, "ticket": main_conversation.tickets.get().pk}
+        event = make_events(main_conversation.relay_id)
+        keys = {"main": main_conversation.pk, "ticket": main_conversation.tickets.get().pk, "event": event.pk}
         server = serve()
         for name, path, size, is_dark in PICTURES:
             if options.only in (None, name):

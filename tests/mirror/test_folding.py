@@ -353,6 +353,18 @@ def test_an_event_of_the_conversation_marks_its_tickets() -> None:
     assert the_ticket(fold([RELEASED], rows)).marked_at == NOON
 
 
+def test_of_the_tickets_that_are_done_an_event_of_the_conversation_marks_the_last() -> None:
+    said = enumerate(["closed", "resolved", "open", "closed", "reopened"])
+    tickets = [ticket(f"t{n}", status=status, created_at=at(n), conversation_id="c1") for n, status in said]
+    rows = fold([fetched(each) for each in tickets])
+    rows = fold([RELEASED], rows)
+    marked = {relay_id for (_, relay_id), row in rows.tickets.items() if row.marked_at is not None}
+    assert marked == {"t2", "t3", "t4"}
+    # What names a ticket marks it.
+    named = envelope("ticket-assigned", at(30), conversation_id="c1", ticket_id="t0", agent_user_id="u1")
+    assert the_ticket(fold([named], rows), "t0").marked_at is not None
+
+
 def test_a_mark_stays_where_an_event_came_during_the_fetch() -> None:
     rows = fold([CLAIMED])
     before = the_conversation(rows).mark

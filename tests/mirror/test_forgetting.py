@@ -13,6 +13,7 @@ from django.core.management import CommandError, call_command
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models, transaction
 
+from bloonio_chat import mirror
 from bloonio_chat.callbacks.ports import Projectable, ports
 from bloonio_chat.mirror import projection
 from bloonio_chat.mirror.forgetting import MirrorForgetting
@@ -309,6 +310,40 @@ def test_the_digest_says_nothing_without_the_projects_key(relay: SandboxRelay, s
     settings.SECRET_KEY = "another"
     MirrorForgetting().erase(tenant=None, visitor=PERSON, conversations=set(), dry_run=False)
     assert set(ForgottenVisitor.objects.values_list("digest", flat=True)) > {digest}
+
+
+def test_a_rotated_key_brings_nobody_back(relay: SandboxRelay, settings: Any) -> None:
+    conversation, _ = chatted(relay, PERSON, TRACE)
+    others, _ = chatted(relay, OTHERS[0])
+    earlier = aware_now().isoformat()
+    # Nothing of it is here, so that no tombstone holds: the digest alone knows the person.
+    forget()
+    old, settings.SECRET_KEY = settings.SECRET_KEY, "another"
+    settings.SECRET_KEY_FALLBACKS = ["an even older one", old]
+    tell(relay, "conversation-started", conversation, occurred_at=earlier)
+    tell(relay, "conversation-started", others, occurred_at=earlier)
+    assert Conversation.objects.get(relay_id=conversation.id).forgotten_at is not None
+    assert Conversation.objects.get(relay_id=others.id).forgotten_at is None
+    assert f'"{PERSON}"' not in dump()
+
+
+def test_who_is_forgotten_again_under_another_key_is_forgotten_since_then(relay: SandboxRelay, settings: Any) -> None:
+    forget()
+    old, settings.SECRET_KEY = settings.SECRET_KEY, "another"
+    settings.SECRET_KEY_FALLBACKS = [old]
+    between, _ = chatted(relay, PERSON, TRACE)
+    its_time = aware_now().isoformat()
+    forget()
+    assert {row.digest for row in ForgottenVisitor.objects.all()} > {visitor_digest(TENANT, PERSON)}
+    for order in ("digest", "-digest"):
+        # Whichever of both the database gives first.
+        times = sorted(row.forgotten_at for row in ForgottenVisitor.objects.all())
+        for row, time in zip(ForgottenVisitor.objects.order_by(order), times, strict=True):
+            ForgottenVisitor.objects.filter(pk=row.pk).update(forgotten_at=time)
+        with mirror.writable():
+            Conversation.objects.all().delete()
+        tell(relay, "conversation-started", between, occurred_at=its_time)
+        assert Conversation.objects.get().forgotten_at == times[-1]
 
 
 def test_the_command_erases_in_both_rooms(mirrored: SandboxRelay) -> None:

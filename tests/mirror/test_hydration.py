@@ -12,7 +12,7 @@ from django.test import Client
 
 from bloonio_chat import mirror
 from bloonio_chat.callbacks.ports import Projectable, ports
-from bloonio_chat.mirror import fetching, hydration, marks, projection, rates
+from bloonio_chat.mirror import fetching, hydration, marks, rates
 from bloonio_chat.mirror.hydration import drain, hydrate, hydrate_patiently
 from bloonio_chat.mirror.models import Conversation, Message, RelayPace, Ticket
 from bloonio_chat.mirror.projection import project
@@ -20,7 +20,7 @@ from bloonio_chat.sandbox import SandboxRelay
 from bloonio_chat.sandbox import objects as relays
 from bloonio_chat.sdk import operations
 from bloonio_chat.sdk.errors import ChatRelayAnswerError
-from tests.mirror.at_relay import TENANT, Time, asked, configure, escalated, event_of, tell
+from tests.mirror.at_relay import TENANT, Time, asked, configure, escalated, event_of, refusing, tell
 from tests.secrets import OTHER_SECRET, OTHER_TENANT_ID
 
 pytestmark = [pytest.mark.django_db(databases="__all__"), pytest.mark.usefixtures("database")]
@@ -224,7 +224,42 @@ def test_one_drain_does_not_wait_for_calls(limited: SandboxRelay, its_time: Time
 def test_a_clock_that_was_wrong_holds_nothing_up_for_long(relay: SandboxRelay, its_time: Time) -> None:
     tell(relay, "conversation-started", relay.open_conversation("v1"))
     RelayPace.objects.create(tenant=TENANT, free_at_ms=int((its_time() + 10 * 365 * 86_400) * 1000))
-    assert drain(TENANT, limit=9, clock=its_time).wait_ms <= 3_700_000
+    assert drain(TENANT, limit=9, clock=its_time).fetched == 1
+
+
+@pytest.mark.parametrize("route", ["", fetching.CONVERSATION, fetching.MESSAGES])
+def test_a_pause_by_a_clock_that_was_wrong_holds_nothing_up(relay: SandboxRelay, its_time: Time, route: str) -> None:
+    conversation = relay.open_conversation("v1")
+    message = relay.say(conversation.id, "Hello")
+    tell(relay, "conversation-started", conversation)
+    year_ahead_ms = int((its_time() + 365 * 86_400) * 1000)
+    RelayPace.objects.create(tenant=TENANT, route=route, paused_until_ms=year_ahead_ms, failures=rates.MISSING_AFTER)
+    assert drain(TENANT, limit=9, clock=its_time).fetched == 1
+    assert Message.objects.filter(relay_id=message.id).exists()
+    assert RelayPace.objects.get(route=route).paused_until_ms == 0
+
+
+def test_a_failure_after_a_pause_by_a_clock_that_was_wrong_makes_a_pause_of_its_own(its_time: Time) -> None:
+    now_ms = int(its_time() * 1000)
+    RelayPace.objects.create(tenant=TENANT, paused_until_ms=now_ms + 365 * 86_400_000)
+    assert rates.pause(TENANT, now_ms=now_ms, random=lambda: 1.0) == rates.FIRST_PAUSE_SECONDS
+    assert rates.look(TENANT, 1, now_ms=now_ms) == rates.FIRST_PAUSE_SECONDS * 1000
+
+
+def test_calls_that_wait_for_nobody_are_the_others_to_wait_for(relay: SandboxRelay, its_time: Time) -> None:
+    now_ms = int(its_time() * 1000)
+    for _ in range(10):
+        rates.note_call(TENANT, now_ms=now_ms)
+    wait_ms = rates.take(TENANT, 1, now_ms=now_ms)
+    assert 0 < wait_ms < 30_000
+    # However many they are, nobody waits much longer than a minute for them.
+    for _ in range(200):
+        rates.note_call(TENANT, now_ms=now_ms)
+    assert wait_ms < rates.take(TENANT, 1, now_ms=now_ms) <= 63_000
+    # What the relay asked for is not made shorter.
+    rates.obey(TENANT, 600, now_ms=now_ms)
+    rates.note_call(TENANT, now_ms=now_ms)
+    assert rates.take(TENANT, 1, now_ms=now_ms) >= 600_000
 
 
 @pytest.mark.parametrize(("retry_after", "seconds"), [(40.0, 40), (90_000.0, 3600)])
@@ -356,9 +391,9 @@ def test_what_the_relay_does_not_have_stays_a_stub_and_is_asked_for_ever_more_se
         assert hydrate(9, clock=its_time) == 0
         if len(relay.calls) > calls:
             asked_at.append(round(its_time.now - began))
-        # The route is not taken for a missing one: others are there.
-        RelayPace.objects.exclude(route="").delete()
-        its_time.now += 60
+        # One that is gone is no route that is missing.
+        assert rates.missing_routes(TENANT, now_ms=int(its_time() * 1000)) == set()
+        its_time.now += 60 if len(asked_at) < 3 else 600
     hour = 3600
     assert asked_at == [0, 60, 660, hour + 660, 7 * hour + 660, 31 * hour + 660]
     row = Conversation.objects.get()
@@ -408,6 +443,43 @@ def test_a_relay_without_these_routes_is_asked_once_an_hour(relay: SandboxRelay,
         its_time.now += rates.MISSING_SECONDS
         assert hydrate_patiently(600, clock=its_time, sleep=its_time.sleep) == 0
         assert sum(Conversation.objects.values_list("fetch_tries", flat=True)) == tries + 1
+
+
+def test_what_is_gone_keeps_nothing_waiting_that_was_never_asked_for(relay: SandboxRelay, its_time: Time) -> None:
+    for number in range(rates.MISSING_AFTER):
+        tell(relay, "conversation-started", nobodys(relay, f"gone {number}"))
+    assert hydrate_patiently(120, clock=its_time, sleep=its_time.sleep) == 0
+    assert rates.missing_routes(TENANT, now_ms=int(its_time() * 1000)) == {fetching.CONVERSATION}
+    for number in range(3):
+        tell(relay, "conversation-started", relay.open_conversation(f"v{number}"))
+    its_time.now += rates.MISSING_SECONDS
+    calls = len(relay.calls)
+    assert hydrate_patiently(5, clock=its_time, sleep=its_time.sleep) >= 1
+    assert relay.calls[calls].status == 200
+    assert rates.missing_routes(TENANT, now_ms=int(its_time() * 1000)) == set()
+
+
+def test_what_is_gone_keeps_nothing_waiting_that_was_asked_for_before(relay: SandboxRelay, its_time: Time) -> None:
+    for number in range(rates.MISSING_AFTER):
+        tell(relay, "conversation-started", nobodys(relay, f"gone {number}"))
+    assert hydrate_patiently(120, clock=its_time, sleep=its_time.sleep) == 0
+    tell(relay, "conversation-started", relay.open_conversation("v1"))
+    with mirror.writable():
+        Conversation.objects.exclude(relay_id__startswith="gone").update(fetch_tries=1)
+    its_time.now += rates.MISSING_SECONDS
+    assert hydrate_patiently(60, clock=its_time, sleep=its_time.sleep) == 1
+
+
+def test_as_long_as_nothing_is_missing_who_waits_longest_is_the_first_however_often_tried(
+    relay: SandboxRelay, its_time: Time
+) -> None:
+    for number in range(2):
+        tell(relay, "conversation-started", relay.open_conversation(f"v{number}"))
+    oldest = Conversation.objects.order_by("waiting_since")[0]
+    with mirror.writable():
+        Conversation.objects.filter(pk=oldest.pk).update(fetch_tries=3)
+    assert hydrate(1, clock=its_time) == 1
+    assert Conversation.objects.get(pk=oldest.pk).fetched_at is not None
 
 
 def test_a_relay_that_lists_no_messages_still_gives_conversations(
@@ -484,17 +556,6 @@ def test_a_conversation_whose_messages_can_not_be_had_is_here_and_its_mark_stays
 # ---- a database that does not take it -----------------------------------------------------------------------------
 
 
-def refusing(monkeypatch: pytest.MonkeyPatch, relay_id: str, error: Exception) -> None:
-    """Let the database refuse what has to do with one conversation."""
-
-    def merge(batch: list[Any]) -> None:
-        if any(fetched.object.id == relay_id for fetched in batch):
-            raise error
-        projection.merge(batch)
-
-    monkeypatch.setattr(hydration, "merge", merge)
-
-
 @pytest.mark.usefixtures("many_calls")
 def test_an_object_that_the_database_does_not_take_holds_up_no_other(
     relay: SandboxRelay, its_time: Time, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -502,7 +563,7 @@ def test_an_object_that_the_database_does_not_take_holds_up_no_other(
     bad, *_ = conversations = [relay.open_conversation(f"v{number}") for number in range(3)]
     for conversation in conversations:
         tell(relay, "conversation-started", conversation)
-    refusing(monkeypatch, bad.id, DataError("so deep: secret words"))
+    refusing(monkeypatch, lambda fetched: fetched.object.id == bad.id, DataError("so deep: secret words"))
     assert hydrate(9, clock=its_time) == 2
     row = Conversation.objects.get(relay_id=bad.id)
     assert (row.fetched_at, row.fetch_tries, row.taken_until_ms) == (None, 1, 0)
@@ -516,7 +577,7 @@ def test_a_database_in_trouble_is_not_the_objects_fault(
 ) -> None:
     conversation = relay.open_conversation("v1")
     tell(relay, "conversation-started", conversation)
-    refusing(monkeypatch, conversation.id, OperationalError("database is locked"))
+    refusing(monkeypatch, lambda fetched: fetched.object.id == conversation.id, OperationalError("database is locked"))
     with pytest.raises(OperationalError):
         hydrate(9, clock=its_time)
     assert Conversation.objects.get().fetch_tries == 0

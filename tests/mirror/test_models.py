@@ -199,7 +199,7 @@ def test_there_is_an_index_for_each_question(database: str) -> None:
         Conversation: [
             "tenant relay_id",
             "visitor_user_id",
-            "waiting_since",
+            "tenant waiting_since",
             "updated_at",
             "created_at",
             "is_open updated_at",
@@ -213,7 +213,7 @@ def test_there_is_an_index_for_each_question(database: str) -> None:
             "ticket_number",
             "user_id",
             "conversation_id",
-            "waiting_since",
+            "tenant waiting_since",
             "updated_at",
             "created_at",
             "is_open sla_due_at",

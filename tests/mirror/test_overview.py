@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, timezone
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -51,6 +53,25 @@ def test_conversations_are_counted_by_day() -> None:
     assert days[today - timedelta(days=1)] == 1
     assert days[today - timedelta(days=29)] == 1
     assert sum(days.values()) == 4
+
+
+def test_only_so_many_of_a_day_are_counted_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overview, "MOST_COUNTED", 3)
+    now = aware_now()
+    for place in range(5):
+        conversation(f"c{place}", created_at=now)
+    conversation("old", created_at=now - timedelta(days=2))
+    assert [count for _day, count in overview.conversations_by_day(now) if count] == [1, 3]
+    assert "No more than 3 of a day are counted." in shown(user(), OVERVIEW)
+
+
+def test_nothing_is_counted_whole(database: str) -> None:
+    client = user()
+    with statements(database) as asked:
+        shown(client, OVERVIEW)
+    assert len(asked.counting) == overview.DAYS + 3
+    assert all(f"LIMIT {overview.MOST_COUNTED}" in text for text in asked.counting), asked.counting
+    assert all(re.search(r"LIMIT (500|10000)\b", text) for text in asked.texts), asked.texts
 
 
 def test_a_day_is_that_of_who_looks_at_it() -> None:
@@ -137,6 +158,17 @@ def test_failures_are_the_inboxs_where_there_is_one() -> None:
     text = shown(user(), OVERVIEW)
     assert table(text, "Events not delivered") == ["new", "1", "in work", "0", "failed, retried", "3", "given up", "4"]
     assert "of a kind are counted" not in text
+    assert "of a day are counted" not in text
+
+
+def test_what_was_not_fetched_is_shown_beside_the_inboxs_failures() -> None:
+    ports.inbox_vitals = lambda: {"dead": 4}
+    ticket("t1", waiting_since=aware_now() - timedelta(days=3))
+    text = shown(user(), OVERVIEW)
+    assert table(text, "Events not delivered")[-2:] == ["given up", "4"]
+    assert table(text, "Not fetched") == ["conversations", "0", "tickets", "1"]
+    ids = re.findall(r'\sid="(mirror-[^"]+)"', text)
+    assert len(ids) == len(set(ids))
 
 
 def test_the_inbox_is_not_counted_whole(database: str) -> None:
@@ -171,7 +203,34 @@ def test_figures_are_kept_for_a_minute(database: str) -> None:
         with statements(database) as asked:
             shown(client, OVERVIEW)
         costs.append(len(asked.texts))
-    assert costs == [12, 0]
+    assert costs == [11 + overview.DAYS, 0]
+
+
+@dataclass(frozen=True)
+class FewerFigures:
+    days: list[tuple[date, int]]
+
+
+@dataclass(frozen=True)
+class OtherFigures:
+    days: dict[date, int]
+    priorities: list[tuple[str, int]]
+    weeks: list[tuple[date, int, float | None, float | None]]
+    failures: Mapping[str, int] | None
+    not_fetched: Mapping[str, int]
+
+
+@pytest.mark.parametrize(
+    "kept", [FewerFigures([]), OtherFigures({NOON.date(): 1}, [], [], None, {})], ids=["another field", "another type"]
+)
+def test_figures_that_another_version_has_kept_are_not_taken(monkeypatch: pytest.MonkeyPatch, kept: Any) -> None:
+    with monkeypatch.context() as other_version:
+        other_version.setattr(overview, "Figures", type(kept))
+        other_version.setattr(overview, "figures_at", lambda now: kept)
+        # It keeps them; this version's pictures can't be made of them.
+        with pytest.raises((AttributeError, TypeError)):
+            overview.cards(NOON)
+    assert overview.cards(NOON)
 
 
 def test_every_picture_is_well_formed_and_has_a_table() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from bloonio_chat.callbacks.ports import Projectable, ports
 from bloonio_chat.mirror import contention, projection
 from bloonio_chat.mirror.comparing import differences
 from bloonio_chat.mirror.folding import Fetched
+from bloonio_chat.mirror.marks import settled_mark
 from bloonio_chat.mirror.models import Conversation, ForgottenVisitor, Message, Ticket, visitor_digest
 from bloonio_chat.mirror.projection import merge, project
 from bloonio_chat.sdk.events import WebhookEvent
@@ -221,6 +222,25 @@ def test_the_hour_that_comes_twice_differs_from_nothing(settings: Any, hour: int
     assert row.updated_at in (time.replace(hour=0), time.replace(hour=1))
     assert differences(row, thing) == []
     assert differences(row, conversation("c1", time.replace(hour=2), created_at=time)) == ["updated_at"]
+
+
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_what_is_told_in_the_hour_that_comes_twice_overrules_a_page_from_before(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, use_tz: bool
+) -> None:
+    settings.USE_TZ, settings.TIME_ZONE = use_tz, "Europe/Paris"
+    of_page = ticket("t1", datetime(2026, 10, 24, 12, tzinfo=timezone.utc), status="assigned")
+    merge([Fetched(TENANT, of_page, of_page.updated_at)])
+    # A page is asked for in the second half past two of that night; then the ticket is resolved.
+    asked_at = datetime(2026, 10, 25, 1, 30, tzinfo=timezone.utc)
+    monkeypatch.setattr(projection, "aware_now", lambda: asked_at + timedelta(seconds=3))
+    project(batch(envelope("ticket-resolved", asked_at + timedelta(seconds=2), ticket_id="t1")))
+    assert Ticket.objects.get().status == "resolved"
+    mark = settled_mark(Ticket.objects.get(), asked_at)
+    merge([Fetched(TENANT, of_page, asked_at, mark=mark)])
+    row = Ticket.objects.get()
+    assert row.status == "resolved"
+    assert row.marked_at is not None
 
 
 def test_a_forgotten_visitor_does_not_come_back() -> None:

@@ -9,8 +9,9 @@ import pytest
 from django.db import OperationalError, connections
 from django.test import Client
 
-from bloonio_chat.mirror import refreshing
-from bloonio_chat.mirror.models import Conversation, Ticket
+from bloonio_chat.mirror import piecewise, rates, refreshing
+from bloonio_chat.mirror.models import Conversation, RelayPace, Ticket
+from bloonio_chat.mirror.times import aware_now
 from bloonio_chat.sandbox import SandboxRelay
 from bloonio_chat.sdk import operations
 from tests.mirror.at_relay import asked, configure, its_time, relay
@@ -56,6 +57,22 @@ def test_a_conversation_is_fetched_with_its_messages_and_tickets(relay: SandboxR
     assert of_it.fetched_at is not None
     assert (its.marked_at, of_it.marked_at) == (None, None)
     assert asked(relay) == {"fetch_conversation": 1, "list_messages": 1, "fetch_ticket": 1}
+
+
+def test_its_calls_are_of_the_share_and_wait_for_nothing(relay: SandboxRelay) -> None:
+    its, of_it = stubs(relay)
+    now_ms = int(aware_now().timestamp() * 1000)
+    rates.obey("default", 600, now_ms=now_ms)
+    before = RelayPace.objects.get(route="").free_at_ms
+    client = user()
+    assert "Refreshed from the relay." in press(client, its)
+    assert RelayPace.objects.get(route="").free_at_ms == before
+    RelayPace.objects.all().delete()
+    press(client, its)
+    press(client, of_it)
+    # Four calls, of five that may be made at once.
+    assert rates.look("default", 1, now_ms=int(aware_now().timestamp() * 1000)) == 0
+    assert rates.look("default", 2, now_ms=now_ms) > 0
 
 
 def test_a_ticket_is_fetched(relay: SandboxRelay) -> None:
@@ -163,7 +180,7 @@ def test_a_database_that_does_not_take_it_is_no_error(relay: SandboxRelay, monke
     def refuse(_batch: object) -> None:
         raise OperationalError("deadlock")
 
-    monkeypatch.setattr(refreshing, "merge", refuse)
+    monkeypatch.setattr(piecewise, "merge", refuse)
     its, _of_it = stubs(relay)
     assert "could not be written just now" in press(user(), its)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from datetime import timedelta
@@ -162,7 +163,8 @@ def test_a_ticket_that_comes_while_we_wait_for_its_conversation_is_seen(database
         is_waiting.set()
         writer.join()
     with connections[database].execute_wrapper(delete):
-        retention._delete(database, Conversation, past_conversations(database, NOW - timedelta(days=30)), [row.pk])
+        past = functools.partial(past_conversations, database, NOW - timedelta(days=30))
+        retention._delete(database, Conversation, past, [row.pk])
     writer.join()
     assert left() == {"old", "t young"}
 

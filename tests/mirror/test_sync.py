@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import DataError, OperationalError
-from django.db.models import Count
+from django.db import DataError, OperationalError, connections, transaction
+from django.db.models import Count, QuerySet
 
 from bloonio_chat import mirror
-from bloonio_chat.mirror import hydration, pacing, projection, reading
+from bloonio_chat.mirror import checkpoints, pacing, rates, reading
 from bloonio_chat.mirror.models import Conversation, Message, RelayPace, SyncCheckpoint, Ticket
 from bloonio_chat.mirror.pacing import PacedCaller
 from bloonio_chat.mirror.sync import sync
+from bloonio_chat.mirror.walking import Walk
 from bloonio_chat.sandbox import SandboxRelay
 from bloonio_chat.sdk import operations
 from bloonio_chat.sdk.client import ChatRelayClient
 from bloonio_chat.sdk.errors import (
     ChatRelayAnswerError,
     ChatRelayConfigurationError,
+    ChatRelayConnectionError,
     ChatRelayError,
     ChatRelayForbiddenError,
     ChatRelayInputError,
+    ChatRelayNotFoundError,
     ChatRelayServerError,
+    ChatRelayTimeoutError,
 )
-from tests.mirror.at_relay import Lines, Time, asked, configure, escalated, tell
+from tests.mirror.at_relay import Lines, Time, asked, configure, escalated, refusing, tell
 from tests.mirror.equality import differing
 from tests.secrets import OTHER_SECRET, OTHER_TENANT_ID
 
@@ -206,6 +211,59 @@ def test_what_a_list_shows_after_all_does_not_wait_any_more(
     run()
     row = Conversation.objects.get()
     assert (row.fetch_tries, row.fetch_after_ms, row.marked_at) == (0, 0, None)
+
+
+def test_a_mark_stays_where_the_messages_could_not_be_read(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], monkeypatch: pytest.MonkeyPatch, its_time: Time
+) -> None:
+    filled(relay, 3)
+    for conversation in relay.conversations.values():
+        tell(relay, "conversation-started", conversation)
+    its_time.now += 120
+    bad = list(relay.conversations)[1]
+    failing_at(monkeypatch, [bad], ChatRelayAnswerError("too large"))
+    counts = run()
+    assert (counts["failed"], counts["waiting"]) == (1, 1)
+    row = Conversation.objects.exclude(marked_at=None).get()
+    assert (row.relay_id, row.visitor_display_name, row.messages_as_of) == (bad, "Visitor 1", None)
+
+
+def test_a_mark_stays_where_the_database_did_not_take_all(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], monkeypatch: pytest.MonkeyPatch, its_time: Time
+) -> None:
+    filled(relay, 3)
+    for conversation in relay.conversations.values():
+        tell(relay, "conversation-started", conversation)
+    for ticket in relay.tickets.values():
+        tell(relay, "ticket-created", ticket)
+    another = escalated(relay, list(relay.conversations.values())[1])
+    its_time.now += 120
+    message = relay.messages[0]
+    refusing(monkeypatch, lambda fetched: fetched.object.id in (message.id, another.id), DataError("too much"))
+    assert run()["waiting"] == 1
+    assert Conversation.objects.exclude(marked_at=None).get().relay_id == message.conversation_id
+    # A ticket has nothing but itself.
+    assert not Ticket.objects.exclude(marked_at=None).exists()
+
+
+def test_a_message_that_the_database_refused_is_fetched_less_and_less_often(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], monkeypatch: pytest.MonkeyPatch, its_time: Time
+) -> None:
+    filled(relay, 1)
+    run()
+    [conversation] = relay.conversations.values()
+    relay.say(conversation.id, "And how long is a parcel delivered on foot?")
+    tell(relay, "conversation-started", conversation)
+    after_ms = int((its_time() + 86_400) * 1000)
+    with mirror.writable():
+        Conversation.objects.update(fetch_tries=5, fetch_after_ms=after_ms)
+    its_time.now += 120
+    refused = {each.id for each in relay.messages}
+    refusing(monkeypatch, lambda fetched: fetched.object.id in refused, DataError("too much"))
+    assert run()["failed"] > 0
+    row = Conversation.objects.get()
+    assert row.marked_at is not None
+    assert (row.fetch_tries, row.fetch_after_ms) == (5, after_ms)
 
 
 def test_only_what_is_marked(relay: SandboxRelay, run: Callable[..., dict[str, int]]) -> None:
@@ -406,6 +464,47 @@ def test_a_restart_reads_all_messages_again_also_when_it_is_killed(
     assert run()["messages"] == 0
 
 
+@pytest.mark.django_db(transaction=True, databases="__all__")
+@pytest.mark.parametrize("restart", [False, True])
+def test_two_runs_that_begin_together_are_one_or_the_later_one(
+    relay: SandboxRelay,
+    run: Callable[..., dict[str, int]],
+    monkeypatch: pytest.MonkeyPatch,
+    its_time: Time,
+    restart: bool,
+) -> None:
+    filled(relay, 3)
+    resources, its_pacing = ["conversations", "tickets"], pacing.Pacing(Lines(), clock=its_time, sleep=its_time.sleep)
+    others: list[set[int]] = []
+
+    class Slow:
+        """Another run begins after this one has looked and before it writes."""
+
+        def atomic(self, *, using: str) -> Any:
+            if not others:
+                others.append(set())
+                with ThreadPoolExecutor(1) as pool:
+                    others[0] = pool.submit(begin_another, resources, its_pacing).result(20)
+                # It has looked for what to delete by now, too.
+                monkeypatch.setattr(QuerySet, "delete", lambda _: monkeypatch.setattr(QuerySet, "delete", delete))
+            return transaction.atomic(using=using)
+
+    delete = QuerySet.delete
+    monkeypatch.setattr(checkpoints, "transaction", Slow())
+    mine = checkpoints.open_run("default", resources, its_pacing, since=None, restart=restart)
+    assert sorted(mine) == resources
+    assert SyncCheckpoint.objects.count() == 2
+    assert ({row.pk for row in mine.values()} == others[0]) is not restart
+
+
+def begin_another(resources: list[str], its_pacing: pacing.Pacing) -> set[int]:
+    try:
+        found = checkpoints.open_run("default", resources, its_pacing, since=None, restart=False)
+        return {row.pk for row in found.values()}
+    finally:
+        connections.close_all()
+
+
 def test_a_stop_is_obeyed_and_said(relay: SandboxRelay, run: Callable[..., dict[str, int]]) -> None:
     filled(relay)
     report, calls = Lines(), iter(range(10**6))
@@ -565,26 +664,156 @@ def test_a_conversation_at_whose_messages_the_relay_fails_is_here_without_them(
     assert differing(relay, operators=False) == []
 
 
-def test_a_relay_that_fails_at_one_after_the_other_is_left(
+@pytest.mark.parametrize(
+    "error",
+    [ChatRelayServerError("503"), ChatRelayTimeoutError("late"), ChatRelayConnectionError("cut off")],
+    ids=repr,
+)
+def test_neighbours_at_whose_messages_the_relay_fails_end_no_sync(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], monkeypatch: pytest.MonkeyPatch, error: ChatRelayError
+) -> None:
+    filled(relay, 12)
+    # All on one page.
+    monkeypatch.setattr(reading, "LARGEST_LIMIT", 12)
+    bad = list(relay.conversations)[2:9:2]
+    with monkeypatch.context() as patch:
+        failing_at(patch, bad, error)
+        assert run()["failed"] == len(bad)
+        # What is between them is as it was, so that nothing else is asked for.
+        counts = run()
+    assert (counts["failed"], counts["conversations"], counts["tickets"]) == (len(bad), 12, 4)
+    run()
+    assert differing(relay, operators=False) == []
+
+
+def test_a_relay_that_fails_at_everything_is_left(
     relay: SandboxRelay, run: Callable[..., dict[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled(relay)
-    calls = failing_at(monkeypatch, list(relay.conversations), ChatRelayServerError("503"))
+    original, calls = ChatRelayClient.call, []
+
+    def call(self: ChatRelayClient, operation: Any, /) -> Any:
+        calls.append(operation.name)
+        # It dies once it was asked for messages.
+        if "list_messages" in calls:
+            raise ChatRelayServerError("503")
+        return original(self, operation)
+
+    monkeypatch.setattr(ChatRelayClient, "call", call)
     with pytest.raises(ChatRelayServerError):
         run()
-    assert calls.count("list_messages") == 3 * pacing.MOST_FAILURES
+    began = calls.index("list_messages")
+    assert calls[began:] == [*["list_messages"] * 3 * pacing.MOST_FAILURES, *["list_conversations"] * 5]
 
 
-def refusing(monkeypatch: pytest.MonkeyPatch, refused: Callable[[Any], bool], error: Exception) -> None:
-    """Let the database refuse some of what is fetched."""
+def test_a_messages_route_that_always_fails_ends_the_sync(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = pacing.MOST_OBJECTS_IN_VAIN
+    filled(relay, most + 6)
+    monkeypatch.setattr(reading, "LARGEST_LIMIT", 2 * most)
+    with monkeypatch.context() as patch:
+        calls = failing_at(patch, list(relay.conversations), ChatRelayServerError("503"))
+        with pytest.raises(ChatRelayServerError):
+            run()
+        assert calls.count("list_messages") == most * pacing.MOST_FAILURES
+        # Who goes on counts on, and tries another one each time.
+        for _ in range(2):
+            calls.clear()
+            with pytest.raises(ChatRelayServerError):
+                run()
+            assert calls.count("list_messages") == pacing.MOST_FAILURES
+    # Once it answers, the rest is read, and then what was left out.
+    assert run()["messages"] == 2 * 4
+    run()
+    assert differing(relay, operators=False) == []
 
-    def merge(batch: list[Any]) -> None:
-        if any(refused(fetched) for fetched in batch):
-            raise error
-        projection.merge(batch)
 
-    monkeypatch.setattr(reading, "merge", merge)
-    monkeypatch.setattr(hydration, "merge", merge)
+def test_conversations_that_were_said_to_have_no_messages_close_the_route_for_no_other(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(relay, rates.MISSING_AFTER - 1)
+    bad = list(relay.conversations)
+    failing_at(monkeypatch, bad, ChatRelayNotFoundError("404"))
+    for _ in range(3):
+        run()
+    good = relay.open_conversation("another")
+    relay.say(good.id, "How long does a parcel take to be delivered?")
+    run()
+    assert Message.objects.filter(conversation__relay_id=good.id).count() == 2
+
+
+def test_a_conversation_said_twice_to_have_no_messages_is_asked_again_once_it_changes(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], monkeypatch: pytest.MonkeyPatch, its_time: Time
+) -> None:
+    filled(relay)
+    bad = list(relay.conversations)[:3]
+    calls = failing_at(monkeypatch, bad, ChatRelayNotFoundError("404"))
+    asked_for = []
+    for _ in range(4):
+        calls.clear()
+        run()
+        asked_for.append(calls.count("list_messages"))
+        its_time.now += 3600
+    assert asked_for == [9, 3, 0, 0]
+    for changed in (bad[0], list(relay.conversations)[-1]):
+        relay.say(changed, "How long does a parcel take to be delivered?")
+    calls.clear()
+    run()
+    assert calls.count("list_messages") == 2
+
+
+def test_a_run_that_takes_days_is_gone_on_with_and_one_that_was_left_for_days_is_not(
+    its_time: Time,
+) -> None:
+    its_pacing, offset = pacing.Pacing(Lines(), clock=its_time, sleep=its_time.sleep), 0
+
+    def go_on() -> int:
+        # The first list has been read on the first day.
+        first, found = checkpoints.open_run(
+            "default", ["conversations", "tickets"], its_pacing, since=None, restart=False
+        ).values()
+        if first.finished_at is None:
+            checkpoints.reach(first, Walk(is_done=True), now=its_pacing.now())
+        walk = Walk.at(found.position)
+        began_at_offset = walk.offset
+        walk.offset += 100
+        checkpoints.reach(found, walk, now=its_pacing.now())
+        return began_at_offset
+
+    for _ in range(80):
+        assert go_on() == offset
+        offset += 100
+        its_time.now += 3600
+    its_time.now += checkpoints.OLDEST.total_seconds()
+    assert go_on() == 0
+
+
+def test_marked_ones_at_which_the_relay_fails_end_no_sync(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(relay, pacing.MOST_FAILURES + 3)
+    for conversation in relay.conversations.values():
+        tell(relay, "conversation-started", conversation)
+    calls = failing_at(monkeypatch, list(relay.conversations)[:-2], ChatRelayServerError("503"))
+    counts = run(marked=True)
+    bad = pacing.MOST_FAILURES + 1
+    assert (counts["hydrated"], counts["waiting"]) == (2, bad)
+    # Each is asked for once, and waits; in between the relay is asked whether it answers.
+    assert (calls.count("fetch_conversation"), calls.count("list_conversations")) == (2 + bad, bad)
+
+
+def test_a_relay_that_is_gone_while_marked_ones_are_fetched_is_left(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], its_time: Time
+) -> None:
+    filled(relay, 3)
+    for conversation in relay.conversations.values():
+        tell(relay, "conversation-started", conversation)
+    relay.faults.calls.set("server_error", probability=1.0)
+    with pytest.raises(ChatRelayServerError):
+        run(marked=True)
+    assert len(relay.calls) == 1 + pacing.MOST_FAILURES
+    assert len(its_time.slept) >= pacing.MOST_FAILURES - 1
 
 
 def test_what_the_database_does_not_take_hides_no_other(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from random import Random
 from typing import Any
 
@@ -12,7 +13,9 @@ from django.core.management import CommandError, call_command
 from bloonio_chat import mirror
 from bloonio_chat.mirror.examining import Examination
 from bloonio_chat.mirror.models import Conversation, Message, MirrorModel, Ticket
+from bloonio_chat.mirror.pacing import MOST_OBJECTS_IN_VAIN
 from bloonio_chat.mirror.sync import sync
+from bloonio_chat.mirror.times import aware_now
 from bloonio_chat.mirror.verifying import verify
 from bloonio_chat.sandbox import SandboxRelay
 from bloonio_chat.sdk import operations
@@ -229,7 +232,53 @@ def test_what_a_relay_lacks_routes_for_is_unknown(
 
 def test_a_suspended_tenants_rows_are_unknown(synced: SandboxRelay, run: Callable[..., dict[str, int]]) -> None:
     synced.tenant.suspended = True
-    assert run() == {**CLEAN, "equal": 0, "unknown": 20, "unknown_forbidden": 20}
+    nothing = {**CLEAN, "equal": 0, "tenants_not_compared": 1}
+    assert run() == {**nothing, "unknown": 20, "unknown_forbidden": 20}
+
+
+@pytest.mark.parametrize("sample", [None, 5])
+@pytest.mark.parametrize("why", ["suspended", "no routes"])
+@pytest.mark.parametrize("rows", [0, 2])
+def test_that_nothing_could_be_compared_is_no_success(
+    run: Callable[..., dict[str, int]],
+    settings: Any,
+    caplog: pytest.LogCaptureFixture,
+    sample: int | None,
+    why: str,
+    rows: int,
+) -> None:
+    with mirror.writable():
+        for number in range(rows):
+            Conversation.objects.create(tenant="default", relay_id=f"c{number}", fetched_at=aware_now())
+    missing = ["list_conversations", "list_tickets"] if why == "no routes" else []
+    with SandboxRelay(rate_limit_per_min=None, missing_operations=missing) as blind:
+        configure(settings, blind)
+        blind.tenant.suspended = why == "suspended"
+        with pytest.raises(CommandError, match=r"Of 1 tenant\(s\) nothing could be compared"):
+            call_command("bloonio_verify", *([] if sample is None else ["--sample", str(sample)]), verbosity=0)
+        caplog.clear()
+        counts = run(sample=sample)
+    assert (counts["equal"], counts["unknown"], counts["tenants_not_compared"]) == (0, rows, 1)
+    assert "Tenant default: nothing could be compared" in caplog.text
+
+
+def test_a_relay_and_a_mirror_that_are_empty_are_equal(relay: SandboxRelay, run: Callable[..., dict[str, int]]) -> None:
+    assert run() == {**CLEAN, "equal": 0}
+
+
+@pytest.mark.parametrize("sample", [None, 5])
+def test_a_stub_at_an_empty_relay_is_no_tenant_that_could_not_be_compared(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], sample: int | None
+) -> None:
+    with mirror.writable():
+        Conversation.objects.create(tenant="default", relay_id="told of")
+    assert run(sample=sample) == {**CLEAN, "equal": 0, "unknown": 1, "unknown_not_found": 1}
+    call_command("bloonio_verify", *([] if sample is None else ["--sample", str(sample)]), verbosity=0)
+
+
+def test_that_nothing_can_be_read_is_no_success(relay: SandboxRelay, run: Callable[..., dict[str, int]]) -> None:
+    relay.open_conversation("v1").status = None  # type: ignore[assignment]  # what no relay should say
+    assert run() == {**CLEAN, "equal": 0, "unknown": 1, "unknown_unreadable": 1, "tenants_not_compared": 1}
 
 
 def test_a_relay_that_does_not_answer_is_an_error(
@@ -272,6 +321,17 @@ def test_a_message_that_can_not_be_read_and_is_not_here_is_unknown(
     with mirror.writable():
         Message.objects.get(relay_id=message.id).delete()
     assert run() == {**CLEAN, "equal": 19, "unknown": 1, "unknown_unreadable": 1}
+
+
+def test_a_messages_route_that_always_fails_is_an_error(
+    relay: SandboxRelay, run: Callable[..., dict[str, int]], its_time: Time
+) -> None:
+    for number in range(MOST_OBJECTS_IN_VAIN):
+        relay.open_conversation(f"visitor-{number}")
+    sync(OPTIONS, Lines(), clock=its_time, sleep=its_time.sleep)
+    relay.faults.calls.set("server_error", probability=1.0, only="list_messages")
+    with pytest.raises(ChatRelayServerError):
+        run()
 
 
 @pytest.mark.parametrize("operation", ["list_messages", "fetch_conversation"])
@@ -388,8 +448,37 @@ def test_the_command_ends_with_an_error_where_they_differ(
     call_command("bloonio_verify")
     assert "20 equal" in capsys.readouterr().out
     write(Ticket.objects.all()[0], subject="Something else")
-    with pytest.raises(CommandError, match="differs"):
+    with pytest.raises(CommandError, match="differs") as caught:
         call_command("bloonio_verify")
+    assert "bloonio_sync --restart mends" in str(caught.value)
+    assert "extra" not in str(caught.value)
+
+
+def test_the_command_says_what_to_do_with_what_the_relay_has_no_more(synced: SandboxRelay) -> None:
+    *_, conversation = synced.conversations
+    del synced._state.conversations[conversation]
+    with pytest.raises(CommandError, match=r"with mirror\.writable\(\): row\.delete\(\)") as caught:
+        call_command("bloonio_verify", verbosity=0)
+    assert "bloonio_sync" not in str(caught.value)
+    with mirror.writable():
+        Conversation.objects.get(tenant="default", relay_id=conversation).delete()
+    call_command("bloonio_verify", verbosity=0)
+
+
+def test_a_row_that_is_newer_than_what_the_relay_says_is_mended_once_it_is_deleted(
+    synced: SandboxRelay, run: Callable[..., dict[str, int]], its_time: Time
+) -> None:
+    *_, conversation = synced.conversations.values()
+    row = Conversation.objects.get(relay_id=conversation.id)
+    write(row, updated_at=row.updated_at + timedelta(hours=1), locale="xx")
+    sync({**OPTIONS, "restart": True}, Lines(), clock=its_time, sleep=its_time.sleep)
+    its_time.now += 1
+    assert run()["stale"] == 1
+    with mirror.writable():
+        row.delete()
+    sync({**OPTIONS, "restart": True}, Lines(), clock=its_time, sleep=its_time.sleep)
+    its_time.now += 1
+    assert run() == CLEAN
 
 
 # ---- the comparison itself ----------------------------------------------------------------------------------------

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from django.core.handlers.wsgi import WSGIHandler
-from werkzeug.serving import WSGIRequestHandler, make_server
+from django.db import connections
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+
+# As many requests at once as gunicorn's 2 x 4 takes. What comes beyond waits for its turn, and does not add to what
+# the others wait for: a relay that repeats what took too long would bring everything to a stop.
+REQUESTS_AT_ONCE: Final = 8
 
 
 class _QuietHandler(WSGIRequestHandler):
@@ -16,10 +21,26 @@ class _QuietHandler(WSGIRequestHandler):
         pass
 
 
+class _BoundedServer(ThreadedWSGIServer):
+    free = threading.BoundedSemaphore(REQUESTS_AT_ONCE)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.free.acquire()
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            # Where a client resets its connection, this server does not close the response, which would do it.
+            connections.close_all()
+            self.free.release()
+
+
 @pytest.fixture
 def site() -> Iterator[str]:
     """Serve the project, and give the address."""
-    server = make_server("127.0.0.1", 0, WSGIHandler(), threaded=True, request_handler=_QuietHandler)
+    server = _BoundedServer("127.0.0.1", 0, WSGIHandler(), _QuietHandler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.port}"

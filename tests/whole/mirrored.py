@@ -8,23 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from bloonio_chat import ChatRelayClient, ChatRelayError, ChatRelaySettings, Conversation
 from bloonio_chat.sandbox import Refusal, SandboxRelay
-from bloonio_chat.sandbox.faults import CALL_FAULTS, CALLBACK_FAULTS
 from bloonio_chat.sdk.retry import RetryPolicy
 from tests.whole.customers import PATIENCE, insist
 
 VISITORS = 20
 OPERATORS = 4
 CUSTOMERS_AT_ONCE = 8
-
-# Seconds, where a fault takes time; what it does is the same as with the longer times of its table.
-SHORT = {"delay": 0.05, "slow": 0.05, "reorder": 0.2, "rate_limit": 0.0, "server_error": 503.0}
-
-
-def let_everything_go_wrong(relay: SandboxRelay, probability: float) -> None:
-    for name in CALL_FAULTS:
-        relay.faults.calls.set(name, probability=probability, value=SHORT.get(name))
-    for name in CALLBACK_FAULTS:
-        relay.faults.callbacks.set(name, probability=probability, value=SHORT.get(name))
 
 
 def chat(relay: SandboxRelay, conversations: int, *, seed: int) -> None:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +19,32 @@ import pytest
 from django.apps import apps
 from django.db import connections
 
+from bloonio_chat import mirror
 from bloonio_chat.callbacks.ports import ports
 from bloonio_chat.inbox import handover
+from bloonio_chat.inbox import tasks as inbox_tasks
 from bloonio_chat.inbox.models import InboxEvent
 from bloonio_chat.inbox.processing import process
-from bloonio_chat.mirror import rates
+from bloonio_chat.mirror import hydration, pacing, rates
+from bloonio_chat.mirror import tasks as mirror_tasks
 from bloonio_chat.mirror.hydration import hydrate
 from bloonio_chat.mirror.marks import count_marked
 from bloonio_chat.mirror.models import Conversation, Message, SyncCheckpoint, Ticket
 from bloonio_chat.mirror.sync import sync
+from bloonio_chat.mirror.times import aware_now
 from bloonio_chat.mirror.verifying import verify
 from bloonio_chat.sandbox import SandboxRelay
 from tests.databases import NAMES
 from tests.databases import database as database
 from tests.mirror.at_relay import Lines, Time
 from tests.mirror.equality import differing
-from tests.whole.mirrored import chat, let_everything_go_wrong
+from tests.whole.celery_worker import Worker, celery_worker
+from tests.whole.faults import every_fault_struck, let_everything_go_wrong, probability_for
+from tests.whole.mirrored import chat
 
 SEED = int(os.environ.get("SEED", "20261122"))
 # A thousand in the long run: CONVERSATIONS=1000.
 CONVERSATIONS = int(os.environ.get("CONVERSATIONS", "40"))
-PROBABILITY = 0.02
 OPTIONS = {"tenant": None, "since": None, "marked": False, "restart": False, "dry_run": False}
 ROOT = Path(__file__).parents[2]
 
@@ -54,13 +60,13 @@ def relay(database: str, site: str, settings: Any, monkeypatch: pytest.MonkeyPat
             "OPTIONS": {"MAX_ENTRIES": 1_000_000},
         }
     }
-    monkeypatch.setattr(rates, "CALLS_PER_MINUTE", 600_000)
+    monkeypatch.setattr(rates, "CALLS_PER_MINUTE", 60_000)
     apps.get_app_config("bloonio_chat_mirror").ready()
     with SandboxRelay(
         callback_base_url=site, rate_limit_per_min=None, callback_pauses=[0.05] * 300, seed=SEED
     ) as relay:
         configure(settings, relay)
-        let_everything_go_wrong(relay, PROBABILITY)
+        let_everything_go_wrong(relay, probability_for(CONVERSATIONS))
         yield relay
 
 
@@ -73,7 +79,7 @@ def configure(settings: Any, relay: SandboxRelay) -> None:
 # ---- every way of delivery ----------------------------------------------------------------------------------------
 
 
-def by_sync(settings: Any) -> Callable[[], None]:
+def by_sync(settings: Any, until_the_end: ExitStack) -> Callable[[], None]:
     """No inbox: events are projected in the request, and nothing is fetched."""
 
     def settle() -> None:
@@ -81,12 +87,18 @@ def by_sync(settings: Any) -> Callable[[], None]:
         its_time = Time()
         # What was marked just now is fetched by itself; what was marked some time ago is in the lists.
         its_time.now += 50
-        sync(OPTIONS, Lines(), clock=its_time, sleep=its_time.sleep)
+        for _ in range(20):
+            sync(OPTIONS, Lines(), clock=its_time, sleep=its_time.sleep)
+            if not count_marked("default"):
+                return
+            # A row at which the relay failed in spite of all patience waits for the next sync.
+            its_time.now += 3600
+        raise AssertionError(f"{count_marked('default')} rows are marked still")
 
     return settle
 
 
-def inline(settings: Any) -> Callable[[], None]:
+def inline(settings: Any, until_the_end: ExitStack) -> Callable[[], None]:
     """The inbox, and threads of the web process that deliver and fetch."""
     settings.BLOONIO_CHAT_INBOX_RUNNER = "inline"
     apps.get_app_config("bloonio_chat_inbox").ready()
@@ -98,7 +110,7 @@ def inline(settings: Any) -> Callable[[], None]:
     return settle
 
 
-def by_process(settings: Any) -> Callable[[], None]:
+def by_process(settings: Any, until_the_end: ExitStack) -> Callable[[], None]:
     """The inbox, and two workers beside the web process."""
     settings.BLOONIO_CHAT_INBOX_RUNNER = "command"
     apps.get_app_config("bloonio_chat_inbox").ready()
@@ -123,6 +135,64 @@ def by_process(settings: Any) -> Callable[[], None]:
     return settle
 
 
+def by_celery(settings: Any, until_the_end: ExitStack) -> Callable[[], None]:
+    """The inbox, and a Celery worker to whose broker the web process publishes; it also fetches, and syncs."""
+    worker = until_the_end.enter_context(celery_worker())
+    settings.BLOONIO_CHAT_INBOX_RUNNER = "celery"
+    apps.get_app_config("bloonio_chat_inbox").ready()
+    patch = until_the_end.enter_context(pytest.MonkeyPatch.context())
+
+    def settle() -> None:
+        assert handover.join(120)
+        # From now on the mirror's own task fetches: all of it once more, as after a time in which nobody did.
+        ports.hydrate = None
+        # A delivery that is fetching already would go on with what is marked now.
+        worker.wait_until_idle()
+        with mirror.writable():
+            Conversation.objects.update(marked_at=aware_now(), waiting_since=aware_now())
+        its_time = Time()
+        let_time_pass_quickly(patch, its_time)
+        settle_by_tasks(worker, its_time)
+        assert sum(worker.returned("bloonio_chat.mirror.hydrate")) >= CONVERSATIONS
+        sync_by_tasks(worker)
+        # Nobody else has delivered anything, and not all of it was left to the sweep.
+        published, swept = (sum(worker.returned(f"bloonio_chat.inbox.{name}")) for name in ("deliver", "drain"))
+        assert published > 0
+        assert published + swept >= InboxEvent.objects.count() > CONVERSATIONS
+
+    return settle
+
+
+def let_time_pass_quickly(patch: pytest.MonkeyPatch, its_time: Time) -> None:
+    """Have tasks wait for a relay that failed in a time of their own."""
+    patient = functools.partial(hydration.hydrate_patiently, clock=its_time, sleep=its_time.sleep)
+    patch.setattr(hydration, "hydrate_patiently", patient)
+    paced = functools.partial(pacing.Pacing, clock=its_time, sleep=its_time.sleep)
+    patch.setattr(mirror_tasks, "Pacing", paced)
+
+
+def settle_by_tasks(worker: Worker, its_time: Time) -> None:
+    """What beat does, until there is nothing left to do."""
+    for _ in range(500):
+        worker.run(inbox_tasks.sweep, mirror_tasks.hydrate, mirror_tasks.hydrate)
+        if not InboxEvent.objects.exclude(due_ms=None).exists() and not count_marked("default"):
+            return
+        its_time.now += 20
+    raise AssertionError(f"{count_marked('default')} rows are marked still")
+
+
+def sync_by_tasks(worker: Worker) -> None:
+    """Lose every ticket, and have them read from the relay's lists."""
+    with mirror.writable():
+        lost, _ = Ticket.objects.all().delete()
+    assert lost
+    worker.run(mirror_tasks.sync)
+    worker.wait_until(lambda: bool(worker.returned("bloonio_chat.mirror.sync_slice")), "a slice was read")
+    worker.wait_until(lambda: not SyncCheckpoint.objects.filter(finished_at=None).exists(), "the sync has ended")
+    assert worker.returned("bloonio_chat.mirror.sync") == [1]
+    assert Ticket.objects.count() == lost
+
+
 def deliver_and_fetch() -> None:
     """What a sweep does, until there is nothing left to do; time passes quickly."""
     its_time = Time()
@@ -136,21 +206,27 @@ def deliver_and_fetch() -> None:
     raise AssertionError(f"{count_marked('default')} rows are marked still")
 
 
-WAYS = {"without the inbox": by_sync, "inline": inline, "process": by_process}
-# Each way and each database once; all nine where EVERYWHERE=1 says so.
-PAIRS = [("postgresql", "inline"), ("mariadb", "process"), ("sqlite", "without the inbox")]
+WAYS = {"without the inbox": by_sync, "inline": inline, "process": by_process, "celery": by_celery}
+# Each way once, each database at least once; all twelve where EVERYWHERE=1 says so.
+PAIRS = [
+    ("postgresql", "inline"),
+    ("mariadb", "process"),
+    ("sqlite", "without the inbox"),
+    ("postgresql", "celery"),
+]
 if os.environ.get("EVERYWHERE") == "1":
     PAIRS = [(name, way) for name in NAMES for way in WAYS]
 
 
 @pytest.mark.parametrize(("database", "way"), PAIRS, indirect=["database"])
 def test_mirror_and_relay_are_equal_field_by_field(relay: SandboxRelay, way: str, settings: Any) -> None:
-    settle = WAYS[way](settings)
-    try:
-        chat(relay, CONVERSATIONS, seed=SEED)
-        relay.wait(timeout_seconds=600)
-    finally:
-        settle()
+    with ExitStack() as until_the_end:
+        settle = WAYS[way](settings, until_the_end)
+        try:
+            chat(relay, CONVERSATIONS, seed=SEED)
+            relay.wait(timeout_seconds=600)
+        finally:
+            settle()
 
     assert {callback.outcome for callback in relay.callbacks} == {"delivered"}
     assert len(relay.conversations) == CONVERSATIONS
@@ -168,6 +244,7 @@ def test_mirror_and_relay_are_equal_field_by_field(relay: SandboxRelay, way: str
         "extra": 0,
         "unknown": 0,
     }
+    every_fault_struck(relay)
 
 
 # ---- kill -9 ------------------------------------------------------------------------------------------------------
@@ -186,7 +263,7 @@ django.setup()
 from django.core.management import call_command
 from bloonio_chat.mirror import rates
 from bloonio_chat.mirror.hydration import hydrate
-rates.CALLS_PER_MINUTE = 600_000
+rates.CALLS_PER_MINUTE = 60_000
 call_command("bloonio_sync")
 """
 

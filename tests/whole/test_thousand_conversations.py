@@ -14,17 +14,13 @@ import pytest
 
 from bloonio_chat import ChatRelayClient, ChatRelaySettings, MessageRole, WebhookEvent, signals
 from bloonio_chat.sandbox import SandboxRelay
-from bloonio_chat.sandbox.faults import CALL_FAULTS, CALLBACK_FAULTS
 from bloonio_chat.sdk.retry import RetryPolicy
 from tests.whole.customers import Tally, insist, play
+from tests.whole.faults import PROBABILITY, every_fault_struck, let_everything_go_wrong
 
 SEED = int(os.environ.get("SEED", "20261122"))
 CONVERSATIONS = int(os.environ.get("CONVERSATIONS", "1000"))
 CUSTOMERS_AT_ONCE = 12
-PROBABILITY = 0.02
-
-# Seconds, where a fault takes time; what it does is the same as with the longer times of its table.
-SHORT = {"delay": 0.05, "slow": 0.05, "reorder": 0.2, "rate_limit": 0.0, "server_error": 503.0}
 
 
 class Receiver:
@@ -60,10 +56,7 @@ def relay(site: str, settings: Any) -> Iterator[SandboxRelay]:
         settings.BLOONIO_CHAT_BASE_URL = relay.base_url
         settings.BLOONIO_CHAT_TENANT_ID = relay.tenant_id
         settings.BLOONIO_CHAT_TENANT_SECRET = relay.tenant_secret
-        for name in CALL_FAULTS:
-            relay.faults.calls.set(name, probability=PROBABILITY, value=SHORT.get(name))
-        for name in CALLBACK_FAULTS:
-            relay.faults.callbacks.set(name, probability=PROBABILITY, value=SHORT.get(name))
+        let_everything_go_wrong(relay, PROBABILITY)
         yield relay
 
 
@@ -84,7 +77,7 @@ def test_a_thousand_conversations_end_alike_at_the_relay_the_client_and_the_rece
 
         _the_client_agrees(client, relay, tallies)
 
-    _every_fault_struck(relay)
+    every_fault_struck(relay)
     emitted = [callback for callback in relay.callbacks if callback.duplicate_of is None]
     assert {callback.outcome for callback in relay.callbacks} == {"delivered"}
 
@@ -117,11 +110,3 @@ def _the_client_agrees(client: ChatRelayClient, relay: SandboxRelay, tallies: li
         if message.role == MessageRole.VISITOR:
             by_conversation.setdefault(message.conversation_id, []).append(message.content)
     assert by_conversation == {tally.conversation_id: tally.said for tally in tallies}
-
-
-def _every_fault_struck(relay: SandboxRelay) -> None:
-    assert {fault for call in relay.calls for fault in call.faults} == set(CALL_FAULTS)
-    struck = {fault for callback in relay.callbacks for attempt in callback.attempts for fault in attempt.faults}
-    # Those two happen to a callback before its first attempt.
-    assert struck >= set(CALLBACK_FAULTS) - {"duplicate", "reorder", "delay"}
-    assert any(callback.duplicate_of is not None for callback in relay.callbacks)
