@@ -9,12 +9,22 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Final
 
+from django.contrib.admin import ModelAdmin
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.core.paginator import Paginator
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
 LAST_PAGE: Final = 50
+
+
+def is_for_list(request: HttpRequest, model_admin: ModelAdmin[Any]) -> bool:
+    """Return whether a search is the list's own, which shows messages.
+
+    Autocompletion searches at each key that is pressed, and shows none: they would wait for the next page.
+    """
+    its_list = f"{model_admin.opts.app_label}_{model_admin.opts.model_name}_changelist"
+    return getattr(request.resolver_match, "url_name", "") == its_list
 
 
 class CountlessChangeList(ChangeList):

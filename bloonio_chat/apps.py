@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
+from django.core.exceptions import ImproperlyConfigured
 
 
 class BloonioChatConfig(AppConfig):
@@ -15,3 +16,10 @@ class BloonioChatConfig(AppConfig):
     def ready(self) -> None:
         """Register the checks."""
         from bloonio_chat import checks  # noqa: F401  # importing it registers them
+
+
+def require_core(room: str) -> None:
+    """Raise ``ImproperlyConfigured`` where a room is installed without what it is a room of."""
+    if not apps.is_installed(BloonioChatConfig.name):
+        problem = f'"{room}" is in INSTALLED_APPS without "{BloonioChatConfig.name}": add that as well.'
+        raise ImproperlyConfigured(problem)

@@ -1,4 +1,4 @@
-"""One client per tenant: ``get_chat_client()`` and its asynchronous twin (design "Out")."""
+"""One client per tenant: ``get_chat_client()`` and its asynchronous twin."""
 
 from __future__ import annotations
 

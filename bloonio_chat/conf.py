@@ -1,12 +1,13 @@
 """The only reader of Django's settings: ``BLOONIO_CHAT_*`` from there, then from the environment, then the default.
 
-Built when first asked for, and dropped when a setting changes (``override_settings``). Design "Settings".
+Built when first asked for, and dropped when a setting changes (``override_settings``).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
@@ -28,6 +29,8 @@ DEFAULT_TENANT: Final = "default"
 _OWN_KEYS: Final = ("TENANT_ID", "TENANT_SECRET", "TENANT_SECRET_FALLBACKS")
 _SECRET_KEYS: Final = ("TENANT_SECRET", "TENANT_SECRET_FALLBACKS")
 _TENANT_KEYS: Final = tuple(name.upper() for name in ChatRelaySettings.model_fields)
+# What OPEN_IN_RELAY_URL may name.
+LINK_PLACEHOLDERS: Final = ("conversation_id", "ticket_id", "tenant_id")
 
 
 class AppSettings(EnvironmentSettings):
@@ -62,6 +65,10 @@ class AppSettings(EnvironmentSettings):
     def _require_web_link(cls, value: str | None) -> str | None:
         if value and not value.lower().startswith(("https://", "http://")):
             raise ValueError("begins with neither https:// nor http://")
+        unknown = set(re.findall(r"{([^{}]*)}", value or "")) - set(LINK_PLACEHOLDERS)
+        if unknown:
+            known = ", ".join(f"{{{name}}}" for name in LINK_PLACEHOLDERS)
+            raise ValueError(f"names a placeholder that is none of {known}")
         return value
 
 
@@ -113,11 +120,21 @@ def get_config() -> Config:
     return _config
 
 
+def get_secret_keys() -> list[str | bytes]:
+    """Return the project's ``SECRET_KEY``, then those that it had before."""
+    return [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+
+
 @receiver(setting_changed, dispatch_uid="bloonio_chat.conf")
 def reset(**_: Any) -> None:
     """Forget the configuration, so that the next call builds it anew."""
     global _config  # as above
     _config = None
+
+
+def uses_time_zones() -> bool:
+    """Return ``USE_TZ``. Much quicker than a look at what Django's ``now()`` gives."""
+    return bool(settings.USE_TZ)
 
 
 def is_debug() -> bool:

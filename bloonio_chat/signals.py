@@ -162,9 +162,10 @@ stranger's."""
 
 delivery_failed = Signal()
 """The inbox gave an event up: ``sender=WebhookEvent``, ``event`` (``None`` where its stored body can't be read any
-more), ``tenant`` (the alias), ``errors`` (what each receiver that did not succeed raised last, by its name),
-``attempts``, and ``inbox_event_id``, by which the admin and ``bloonio_process_inbox --event`` know it. What its
-receivers raise is logged."""
+more), ``tenant`` (the alias), ``errors`` (what each that did not succeed raised last: a receiver by its name in the
+ledger, ``signal:module.function``; the mirror as ``projection``; a worker that was killed, or could not read the event,
+as ``worker``), ``attempts``, and ``inbox_event_id``, by which the admin and ``bloonio_process_inbox --event`` know it.
+What its receivers raise is logged."""
 
 
 def signals_of(event: WebhookEvent) -> list[EventSignal]:

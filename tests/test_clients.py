@@ -1,4 +1,4 @@
-"""One client per tenant: who gets the same one, and when there is a new one (design "Out")."""
+"""One client per tenant: who gets the same one, and when there is a new one."""
 
 from __future__ import annotations
 

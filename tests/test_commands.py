@@ -8,12 +8,16 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.core.management.base import BaseCommand, OutputWrapper
+from django.db import OperationalError, connections
 
 from bloonio_chat.callbacks.ports import Report, ports
+from bloonio_chat.inbox.models import InboxSweep
 from bloonio_chat.management.progress import SECONDS_BETWEEN_LINES, Progress
 from bloonio_chat.sdk.errors import ChatRelayServerError
+from tests.databases import RoomsRouter
 
 NEED_A_ROOM = {
     "bloonio_process_inbox": "bloonio_chat.inbox",
@@ -34,6 +38,34 @@ def told(command: str, *arguments: str) -> str:
 def test_a_command_whose_room_is_missing_names_it(command: str, room: str) -> None:
     with pytest.raises(CommandError, match=room):
         call_command(command)
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "sqlite"])
+def test_a_command_whose_tables_are_missing_says_what_to_do(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RoomsRouter, "alias", "sqlite")
+    apps.get_app_config("bloonio_chat_inbox").ready()
+    with connections["sqlite"].schema_editor() as editor:
+        editor.delete_model(InboxSweep)
+    try:
+        with pytest.raises(CommandError, match=r'no table bloonio_chat_inbox_inboxsweep: run "manage.py migrate"'):
+            call_command("bloonio_inbox_stats")
+    finally:
+        with connections["sqlite"].schema_editor() as editor:
+            editor.create_model(InboxSweep)
+    # What fails for another reason is not explained away.
+    monkeypatch.setattr(ports, "inbox_stats", broken)
+    with pytest.raises(OperationalError):
+        call_command("bloonio_inbox_stats")
+
+
+def broken() -> Mapping[str, Any]:
+    raise OperationalError("disk I/O error")
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "x", "\u0663"])
+def test_a_number_that_is_none_is_refused_in_words(number: str) -> None:
+    with pytest.raises(CommandError, match="a whole number, 1 at least, is expected"):
+        call_command("bloonio_process_inbox", f"--limit={number}")
 
 
 def test_forget_without_any_room_says_so() -> None:
@@ -182,10 +214,18 @@ def test_a_relay_that_fails_is_an_error_without_a_traceback(command: str) -> Non
         call_command(command)
 
 
-@pytest.mark.parametrize("what", ["missing", "stale", "extra"])
-def test_verify_ends_with_an_error_where_they_differ(what: str) -> None:
+@pytest.mark.parametrize(
+    ("what", "mended_by"),
+    [
+        ("missing", "bloonio_sync --restart"),
+        ("stale", "bloonio_sync --restart"),
+        ("extra", r"row\.delete\(\)"),
+        ("tenants_not_compared", "the log of bloonio_chat.mirror names them"),
+    ],
+)
+def test_verify_ends_with_an_error_where_they_differ(what: str, mended_by: str) -> None:
     ports.verify = lambda options, report: {"equal": 5, what: 1}
-    with pytest.raises(CommandError, match="bloonio_sync"):
+    with pytest.raises(CommandError, match=mended_by):
         call_command("bloonio_verify", stdout=StringIO())
 
 

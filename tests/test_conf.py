@@ -1,4 +1,4 @@
-"""Where settings come from, and what is said of wrong ones (design "Settings")."""
+"""Where settings come from, and what is said of wrong ones."""
 
 from __future__ import annotations
 
@@ -126,6 +126,7 @@ def test_override_settings_takes_effect_at_once_and_ends_at_once() -> None:
         ("CALLBACK_MAX_BODY_BYTES", 0), ("CALLBACK_MAX_BODY_BYTES", MARK), ("IDEMPOTENCY_TTL_SECONDS", 1),
         ("IDEMPOTENCY_CACHE", [MARK]), ("CALLBACK_BASE_URL", [MARK]), ("TENANTS", [MARK]), ("TENANTS", {MARK}),
         ("OPEN_IN_RELAY_URL", f"javascript:{MARK}"), ("OPEN_IN_RELAY_URL", f"relay.example/{MARK}"),
+        ("OPEN_IN_RELAY_URL", f"https://relay.example/{{{MARK}}}"),
         ("TENANTS", {"shop-b": MARK}), ("TENANTS", f'{{"shop-b": "{MARK}"'),
     ],
     ids=lambda value: repr(value).replace(MARK, "…").encode("ascii", "backslashreplace").decode()[:40],

@@ -1,4 +1,4 @@
-"""``EventSignal``: stable names, every receiver called, and nobody's wrapper in between (design "Ledger")."""
+"""``EventSignal``: stable names, every receiver called, and nobody's wrapper in between."""
 
 from __future__ import annotations
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from bloonio_chat.callbacks.ports import ports
 from bloonio_chat.conf import get_config
-from bloonio_chat.management.rooms import counted
+from bloonio_chat.management.rooms import RoomCommand, counted
 from bloonio_chat.sdk.errors import ChatRelayConfigurationError
 
 
-class Command(BaseCommand):
+class Command(RoomCommand):
     """Asks every room for the person's conversations, then has each erase the person."""
 
     help = (

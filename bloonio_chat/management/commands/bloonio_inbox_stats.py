@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from bloonio_chat.callbacks.ports import ports
-from bloonio_chat.management.rooms import require
+from bloonio_chat.management.rooms import RoomCommand, require
 
 
-class Command(BaseCommand):
+class Command(RoomCommand):
     """Prints what the inbox's callable of the same name returns."""
 
     help = "Shows how many events wait, fail or were given up, for how long, and when the last sweep was."

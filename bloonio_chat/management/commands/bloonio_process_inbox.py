@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from bloonio_chat.callbacks.ports import ports
 from bloonio_chat.management.progress import Progress
-from bloonio_chat.management.rooms import counted, require
+from bloonio_chat.management.rooms import RoomCommand, counted, require
 
 
-class Command(BaseCommand):
+class Command(RoomCommand):
     """Drives the inbox's loop."""
 
     help = "Delivers the events that are due in the inbox. Run it from cron, or for ever beside the web servers."
@@ -21,7 +22,7 @@ class Command(BaseCommand):
         parser.add_argument("--forever", action="store_true", help="go on until SIGINT or SIGTERM")
         parser.add_argument("--retry-failed", action="store_true", help="first make every failed event due now")
         parser.add_argument(
-            "--retry-dead", action="store_true", help="first make every event that was given up due now"
+            "--retry-dead", action="store_true", help="first make every dead event due now, buried ones not"
         )
         parser.add_argument("--limit", type=_positive, metavar="N", help="at most N events")
         parser.add_argument("--event", type=_positive, metavar="ID", help="only this one, whenever it is due")
@@ -40,7 +41,6 @@ class Command(BaseCommand):
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise ArgumentTypeError("a whole number, 1 at least, is expected")
+    return int(text)

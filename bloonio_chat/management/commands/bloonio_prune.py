@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from bloonio_chat.callbacks.ports import ports
 from bloonio_chat.management.progress import Progress
-from bloonio_chat.management.rooms import counted
+from bloonio_chat.management.rooms import RoomCommand, counted
 
 
-class Command(BaseCommand):
+class Command(RoomCommand):
     """Calls each room's own pruning."""
 
     help = (

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from bloonio_chat.callbacks.ports import ports
 from bloonio_chat.management.progress import Progress
-from bloonio_chat.management.rooms import counted, require
+from bloonio_chat.management.rooms import RoomCommand, counted, require
 from bloonio_chat.sdk.errors import ChatRelayError
 
 
-class Command(BaseCommand):
+class Command(RoomCommand):
     """Drives the mirror's reading of everything that the relay lists."""
 
     help = (
