@@ -54,8 +54,10 @@ def accept(received: Received) -> Acceptance:
 
 
 def _is_about_a_table(error: Exception) -> bool:
-    """Return whether a table or column may be missing; SQLite has no class of its own for that."""
-    return isinstance(error, ProgrammingError) or "no such table" in str(error) or "has no column" in str(error)
+    """Return whether a table or column may be missing; not every driver has a class of its own for that."""
+    # SQLite's two, and MariaDB's of a column.
+    texts = ("no such table", "has no column", "Unknown column")
+    return isinstance(error, ProgrammingError) or any(text in str(error) for text in texts)
 
 
 class NotStoredError(Exception):

@@ -142,6 +142,13 @@ def without_table(database: str) -> Iterator[None]:
 
 
 @contextmanager
+def without_a_column(database: str) -> Iterator[None]:
+    """As after an upgrade whose migrations were not run."""
+    with altered(database, f"{TABLE} RENAME COLUMN lane TO lane_away", f"{TABLE} RENAME COLUMN lane_away TO lane"):
+        yield
+
+
+@contextmanager
 def with_a_rule_of_somebody_else(database: str) -> Iterator[None]:
     """A constraint that no event meets: PostgreSQL's error then quotes the whole row."""
     change = f"{TABLE} ADD CONSTRAINT nothing_goes CHECK (skew_ms < -99999999) NOT VALID"
@@ -150,9 +157,10 @@ def with_a_rule_of_somebody_else(database: str) -> Iterator[None]:
 
 
 NOWHERE_ELSE = {wrong_password: ("postgresql", "mariadb"), with_a_rule_of_somebody_else: ("postgresql",)}
+UNMIGRATED = (without_table, without_a_column)
 OUTAGES = [
     pytest.param(name, outage, id=f"{name}-{outage.__name__}")
-    for outage in (nobody_there, wrong_password, read_only, locked, without_table, with_a_rule_of_somebody_else)
+    for outage in (nobody_there, wrong_password, read_only, locked, *UNMIGRATED, with_a_rule_of_somebody_else)
     for name in NOWHERE_ELSE.get(outage, databases.NAMES)
 ]
 
@@ -164,6 +172,8 @@ def test_the_relay_is_asked_to_come_again(database: str, outage: Any, caplog: py
         assert_refused(caplog)
     assert elsewhere(InboxEvent.objects.count) == 0
     assert_taken()
+    # What mends it is said where it does, and nowhere else.
+    assert ("Was manage.py migrate run?" in caplog.text) == (outage in UNMIGRATED)
     # A repeat of what is safe can't be noted without the database either, and must not be lost on the way.
     with outage(database):
         assert_refused(caplog)
