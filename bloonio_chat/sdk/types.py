@@ -49,10 +49,7 @@ def _finite(value: float | None) -> float | None:
 
 RelayTime = Annotated[datetime, AfterValidator(_aware)]
 _Items = Annotated[list[_T], BeforeValidator(lambda value: [] if value is None else value)]
-# As a text, such as "NaN", it passes the JSON parser's check; no database takes it.
-_Number = Annotated[
-    float | None, AfterValidator(lambda value: value if value is None or math.isfinite(value) else None)
-]
+_Number = Annotated[float | None, AfterValidator(_finite)]
 _Mapping = Annotated[dict[str, Any], BeforeValidator(lambda value: {} if value is None else value)]
 
 
