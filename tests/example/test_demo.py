@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -73,6 +74,15 @@ def test_a_step_that_does_not_happen_fails_the_demo() -> None:
     assert "FAILED: expected the signals {'agent_released': 1}, heard {}" in done.stdout
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A process that a shell has put into the background may ignore Ctrl-C, and then so do those that it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_it_goes_on_running_until_it_is_stopped_and_leaves_nothing(stop: signal.Signals, tmp_path: Path) -> None:
     process = subprocess.Popen(
@@ -96,7 +106,7 @@ def test_it_goes_on_running_until_it_is_stopped_and_leaves_nothing(stop: signal.
             with urlopen(f"http://127.0.0.1:{port}/", timeout=10) as page:
                 assert page.status == 200
         process.send_signal(stop)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
     finally:
         process.kill()
         process.wait()

@@ -243,5 +243,5 @@ def test_a_connection_that_the_broker_has_cut_loses_no_task(tmp_path: Path) -> N
     with brokers.publisher(url, queue) as celery, Processes(tmp_path, its) as processes:
         processes.run("django", "shell", "--no-imports", "-c", CUT)
         with celery.connection_for_read() as connection, connection.SimpleQueue(queue) as waiting:
-            lanes = [waiting.get(timeout=10).payload[0] for _ in range(2)]
+            lanes = [waiting.get(timeout=60).payload[0] for _ in range(2)]
     assert lanes == [[["one"]], [["two"]]]

@@ -166,8 +166,8 @@ def test_no_text_takes_longer_than_its_length_wants(beginning: str, monkeypatch:
         text = beginning + filling * (100_000 // len(filling))
         started = time.perf_counter()
         scrub(text)
-        # It takes a hundredth of that; what looks at the rest of it again and again takes half a minute.
-        assert time.perf_counter() - started < 2, filling
+        # It takes some 20 ms; what looks at the rest of it again and again takes half a minute.
+        assert time.perf_counter() - started < 10, filling
 
 
 def test_of_a_long_text_the_beginning_is_read() -> None:

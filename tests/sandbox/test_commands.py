@@ -78,7 +78,7 @@ def test_it_prints_settings_that_work_and_stops_when_told(command: list[str], nu
         assert settings["BLOONIO_CHAT_TENANT_SECRET"].startswith("sk_sandbox_")
         assert _asks_for_info(settings) == 200
         process.send_signal(number)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
         assert (process.returncode, err) == (0, "")
         assert out.endswith("Stopped.\n")
     with pytest.raises(ConnectionRefusedError):

@@ -91,7 +91,7 @@ class Wire:
 
 def raw(base_url: str, method: str, target: str, body: bytes, headers: Mapping[str, str | None]) -> Answer:
     """Send a request as it stands."""
-    connection = http.client.HTTPConnection(urlsplit(base_url).netloc, timeout=10)
+    connection = http.client.HTTPConnection(urlsplit(base_url).netloc, timeout=60)
     try:
         sent = {name: value for name, value in headers.items() if value is not None}
         connection.request(method, target, body or None, sent)
@@ -154,7 +154,7 @@ class Receiver:
     def wait_for(self, count: int) -> None:
         """Return once so many callbacks have arrived."""
         with self.arrived:
-            assert self.arrived.wait_for(lambda: len(self.posted) >= count, timeout=10), self.posted
+            assert self.arrived.wait_for(lambda: len(self.posted) >= count, timeout=60), self.posted
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         receiver = self

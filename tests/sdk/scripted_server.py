@@ -177,7 +177,7 @@ class ScriptedServer:
     def wait_until(self, condition: Callable[[], bool]) -> bool:
         """Wait until it holds, ten seconds at the most, and tell whether it does."""
         with self.changed:
-            return self.changed.wait_for(condition, timeout=10)
+            return self.changed.wait_for(condition, timeout=60)
 
     def close(self) -> None:
         self.stopping.set()

@@ -318,7 +318,7 @@ def test_a_sync_that_is_killed_is_gone_on_with_and_ends_in_the_same_rows(databas
                 time.sleep(0.01)
                 read[0] = sum(call.operation == "list_messages" for call in relay.calls)
             os.kill(sync_process.pid, signal.SIGKILL)
-            sync_process.communicate(timeout=10)
+            sync_process.communicate(timeout=60)
             assert SyncCheckpoint.objects.filter(finished_at=None).exists()
             assert 0 < Conversation.objects.count() < 115
         relay.faults.clear()
