@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from django.db import DatabaseError, InterfaceError, connections, router
+from django.db import DatabaseError, InterfaceError, router
 
 from bloonio_chat.mirror.contention import is_contention
 from bloonio_chat.mirror.folding import Fetched
 from bloonio_chat.mirror.models import Conversation
-from bloonio_chat.mirror.projection import merge
+from bloonio_chat.mirror.projection import lock_all, merge
 from bloonio_chat.sdk import types
 
 logger = logging.getLogger("bloonio_chat.mirror")
@@ -34,12 +34,12 @@ def merge_each(batch: Sequence[Fetched]) -> list[Refused]:
     """Merge all that the database takes, and return the rest, of which the log tells.
 
     A conversation of which something was refused keeps its mark, and does not count as one with its messages. Raises
-    ``DatabaseError`` where other writers are in the way, or the database is gone, which is no object's fault.
+    ``DatabaseError`` where other writers are in the way, or the database is gone or read-only: no object's fault.
     """
     try:
         merge(list(batch))
     except DatabaseError as error:
-        if is_contention(error) or not _answers():
+        if is_contention(error) or not _takes_writes():
             raise
         if len(batch) > 1:
             return [refused for fetched in batch for refused in merge_each([_by_itself(fetched)])]
@@ -50,11 +50,10 @@ def merge_each(batch: Sequence[Fetched]) -> list[Refused]:
     return []
 
 
-def _answers() -> bool:
-    """Return whether the database answers, over a new connection if need be."""
+def _takes_writes() -> bool:
+    """Return whether the database takes a write that changes nothing."""
     try:
-        with connections[router.db_for_write(Conversation)].cursor() as cursor:
-            cursor.execute("SELECT 1")
+        lock_all(router.db_for_write(Conversation))
     except (DatabaseError, InterfaceError):
         return False
     return True

@@ -109,7 +109,7 @@ def _write_once(batch: Sequence[_Heard], using: str, look_again: Callable[[Mappi
     """Write a batch; ``look_again`` is called once it is committed, with who was known to be forgotten."""
     with writable(), transaction.atomic(using=using):
         if not connections[using].features.has_select_for_update:
-            _lock_all(using)
+            lock_all(using)
         rows = _load(batch, using)
         for tenant, heard in batch:
             fold(rows, tenant, heard)
@@ -197,10 +197,11 @@ def forgotten(visitors: Collection[Key], using: str) -> dict[Key, datetime]:
     return found
 
 
-def _lock_all(using: str) -> None:
+def lock_all(using: str) -> None:
     """Keep other writers out where rows can't be locked one by one: on SQLite, by a write that changes nothing.
 
     A transaction that reads first, and finds that somebody has written when it comes to write, can only start again.
+    Raises what the database does where it takes no write.
     """
     ForgottenVisitor.objects.using(using).filter(pk=0).update(digest="")
 
