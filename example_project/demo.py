@@ -21,6 +21,7 @@ from bloonio_chat.sandbox import SandboxRelay
 
 # Of a database that lives as long as the demo.
 ADMIN = "demo"
+_PATIENCE_SECONDS = 30.0
 
 
 def main() -> int:
@@ -93,6 +94,14 @@ def _serving(application: Callable[..., Any]) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+        _finish_what_was_taken_in()
+
+
+def _finish_what_was_taken_in() -> None:
+    from bloonio_chat.inbox import handover
+
+    # Before its database goes away, and the relay that the mirror asks.
+    handover.join(_PATIENCE_SECONDS)
 
 
 def _tell(relay: SandboxRelay) -> bool:

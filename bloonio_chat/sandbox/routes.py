@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any, Final
 
 from bloonio_chat.sandbox import choices, inputs
@@ -169,11 +170,10 @@ def _page(found: list[Any], query: inputs.ConversationsQuery | inputs.TicketsQue
 
 
 def _token(relay: Relay, tenant: Tenant, name: str, seconds: int, **claims: Any) -> dict[str, Any]:
-    clock = relay.state.clock
-    issued = int(clock.now())
+    issued = int(relay.state.clock.now())
     key = hashlib.sha256(relay.token_key + tenant.tenant_id.encode()).digest()
     token = make_token(key, **claims, tenant_id=tenant.tenant_id, iat=issued, exp=issued + seconds)
-    return {name: token, "expires_at": iso(clock.moment(seconds))}
+    return {name: token, "expires_at": iso(datetime.fromtimestamp(issued + seconds, timezone.utc))}
 
 
 ROUTES: Final[dict[str, Route]] = {

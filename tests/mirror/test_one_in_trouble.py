@@ -146,12 +146,12 @@ def test_a_database_that_takes_no_write_is_not_asked_for_each_object(
     for number in range(3):
         relay.say(conversation.id, f"message {number}")
     tell(relay, "conversation-started", conversation)
-    merge, tried = piecewise.merge, []
+    tried = []
 
     def merge_too_late(batch: list[Any]) -> None:
         tried.append(len(batch))
         happen(connections[database], monkeypatch)
-        merge(batch)
+        projection.merge(batch)
 
     monkeypatch.setattr(piecewise, "merge", merge_too_late)
     with pytest.raises(DatabaseError):

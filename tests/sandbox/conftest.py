@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bloonio_chat.sandbox import SandboxRelay
+from bloonio_chat.sandbox.clock import Clock
 from tests.sandbox.wire import Receiver, Wire
 from tests.secrets import MARK
 
@@ -54,3 +55,9 @@ def relay(make_relay: Callable[..., SandboxRelay], receiver: Receiver) -> Sandbo
 @pytest.fixture
 def wire(relay: SandboxRelay) -> Wire:
     return Wire(relay)
+
+
+@pytest.fixture
+def still_wire(make_relay: Callable[..., SandboxRelay]) -> Wire:
+    """To a relay of three calls a minute whose clock moves only when it is told to."""
+    return Wire(make_relay(clock=Clock(lambda: 1_700_000_000.0), rate_limit_per_min=3))

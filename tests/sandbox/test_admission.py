@@ -85,9 +85,9 @@ def test_a_signature_in_upper_case_is_401(wire: Wire) -> None:
     assert wire.call(*INFO, headers={**headers, "X-Bloonio-Signature": signature.upper()}).status == 401
 
 
-@pytest.mark.parametrize(("skew_ms", "status"), [(-31_000, 401), (-29_000, 200), (29_000, 200), (31_000, 401)])
-def test_the_window_is_30_seconds_on_either_side(wire: Wire, skew_ms: int, status: int) -> None:
-    assert wire.call(*INFO, skew_ms=skew_ms).status == status
+@pytest.mark.parametrize(("skew_ms", "status"), [(-30_001, 401), (-30_000, 200), (30_000, 200), (30_001, 401)])
+def test_the_window_is_30_seconds_on_either_side(still_wire: Wire, skew_ms: int, status: int) -> None:
+    assert still_wire.call(*INFO, skew_ms=skew_ms).status == status
 
 
 @pytest.mark.parametrize("write", ["{}.0", "+{}", " {}0", "{}\N{ARABIC-INDIC DIGIT ZERO}", "0x{}", "{}" + "0" * 5000])
@@ -156,9 +156,11 @@ def test_an_operation_that_this_relay_lacks_is_404(make_relay: Callable[..., San
 
 
 def test_too_large_a_body_is_413(wire: Wire) -> None:
-    body = b" " * (choices.LARGEST_BODY_BYTES + 1)
-    assert wire.call("POST", "/create/conversation", body=body).status == 413
-    assert wire.call("POST", "/create/conversation", body=body[1:]).status == 422
+    most = choices.LARGEST_BODY_BYTES
+    # Who goes on to send it may find the connection closed.
+    head = HEAD + f"Content-Length: {most + 1}\r\n\r\n".encode()
+    assert _sent(wire.relay, head).startswith(b"HTTP/1.1 413 ")
+    assert wire.call("POST", "/create/conversation", body=b" " * most).status == 422
 
 
 def _sent(relay: SandboxRelay, *pieces: bytes) -> bytes:
@@ -192,15 +194,15 @@ def test_a_body_that_ends_early_is_400(relay: SandboxRelay) -> None:
 # ---- rate ------------------------------------------------------------------------------------------------------
 
 
-def test_the_rate_limit_answers_429_with_the_seconds_to_wait(make_relay: Callable[..., SandboxRelay]) -> None:
-    wire = Wire(make_relay(rate_limit_per_min=3))
-    assert [wire.call(*INFO).status for _ in range(3)] == [200] * 3
-    wire.relay.clock.advance(20)
-    refused = wire.call(*INFO)
-    assert refused.status == 429
-    assert 38 <= int(refused.headers["retry-after"]) <= 40
-    wire.relay.clock.advance(int(refused.headers["retry-after"]))
-    assert wire.call(*INFO).status == 200
+def test_the_rate_limit_answers_429_with_the_seconds_to_wait(still_wire: Wire) -> None:
+    assert [still_wire.call(*INFO).status for _ in range(3)] == [200] * 3
+    still_wire.relay.clock.advance(20)
+    refused = still_wire.call(*INFO)
+    assert (refused.status, refused.headers["retry-after"]) == (429, "40")
+    still_wire.relay.clock.advance(39)
+    assert still_wire.call(*INFO).status == 429
+    still_wire.relay.clock.advance(1)
+    assert still_wire.call(*INFO).status == 200
 
 
 def test_calls_that_are_refused_do_not_count(make_relay: Callable[..., SandboxRelay]) -> None:

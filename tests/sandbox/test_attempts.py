@@ -75,7 +75,8 @@ def test_nobody_there_is_an_attempt_too(make_relay: Callable[..., SandboxRelay])
 def test_an_answer_that_takes_too_long_is_retried_while_the_first_still_works(
     make_relay: Callable[..., SandboxRelay], receiver: Receiver
 ) -> None:
-    relay = make_relay(callback_base_url=receiver.url, callback_timeout_seconds=0.1)
+    # As many attempts as this thread may want time for.
+    relay = make_relay(callback_base_url=receiver.url, callback_timeout_seconds=0.1, callback_pauses=(0.001,) * 1000)
     receiver.held["slow-one"] = threading.Event()
     relay.open_conversation("slow-one")
     receiver.wait_for(2)

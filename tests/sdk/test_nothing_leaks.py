@@ -98,7 +98,8 @@ def assert_nothing_shows(error: BaseException, server: ScriptedServer) -> None:
 def test_an_error_of_a_call_shows_nothing(
     server: ScriptedServer, make_client: FacadeFactory, name: str, failure: str
 ) -> None:
-    client = make_client(fallbacks=[FALLBACK_SECRET], request_timeout_seconds=0.2, max_attempts=1)
+    seconds = 1 if failure == "no answer in time" else 30
+    client = make_client(fallbacks=[FALLBACK_SECRET], request_timeout_seconds=seconds, max_attempts=1)
     server.otherwise = FAILURES[failure]
     error = client.error_of(name, *BY_NAME[name].args, **BY_NAME[name].least)
     assert isinstance(error, ChatRelayError)
@@ -140,9 +141,10 @@ def test_the_body_of_an_answer_that_may_hold_a_token_is_never_kept(
     assert "opaque" not in everything_shown_by(error)
 
 
-def test_a_call_that_is_never_made_shows_nothing(server: ScriptedServer, make_client: FacadeFactory) -> None:
-    server.close()
-    assert_nothing_shows(make_client().error_of("create_conversation", visitor_user_id="u"), server)
+def test_a_call_that_is_never_made_shows_nothing(
+    server: ScriptedServer, make_client: FacadeFactory, refusing_url: str
+) -> None:
+    assert_nothing_shows(make_client(refusing_url).error_of("create_conversation", visitor_user_id="u"), server)
 
 
 @pytest.mark.parametrize(

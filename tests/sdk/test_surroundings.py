@@ -122,11 +122,9 @@ def test_the_environment_is_looked_at_once(
 
 
 def test_a_proxy_that_is_not_there_is_told_from_the_relay(
-    make_client: FacadeFactory, monkeypatch: pytest.MonkeyPatch
+    make_client: FacadeFactory, monkeypatch: pytest.MonkeyPatch, refusing_url: str
 ) -> None:
-    gone = ScriptedServer()
-    gone.close()
-    monkeypatch.setenv("HTTPS_PROXY", gone.url)
+    monkeypatch.setenv("HTTPS_PROXY", refusing_url)
     client = make_client("https://relay.test")
     error = client.error_of("send_message", "c1", content="x")
     assert type(error) is ChatRelayConnectionError

@@ -23,7 +23,8 @@ from tests.sdk.scripted_server import (
     trickles,
 )
 
-SECONDS = 0.3
+# Long enough for a connection, and for the server to read the request.
+SECONDS = 1.0
 # For a machine under load: what is slow here is slow for minutes.
 AT_THE_MOST = 20
 
@@ -32,6 +33,7 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
 SLOW: dict[str, Behaviour] = {
     "says nothing": says_nothing,
     "trickles its status line": trickles(b"", b"H"),
+    "sends a byte before each wait is over": trickles(b"", b"H", every=0.8 * SECONDS),
     "trickles one header": trickles(HEAD + b"X-Long: ", b"x"),
     "trickles many headers": trickles(HEAD, b"X: y\r\n", every=0.05),
     "trickles interim answers": trickles(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
@@ -56,22 +58,10 @@ def test_a_slow_answer_ends_in_time(server: ScriptedServer, make_client: FacadeF
     assert error.maybe_processed
     assert error.__cause__ is error.__context__ is None
     # The connection is given up, not kept with half an answer in it.
-    assert [request.connection for request in server.requests] == [1]
+    [given_up] = server.requests
     server.otherwise = answers_json(TICKET)
     assert client.call("fetch_ticket", "t1").id == "t1"
-    assert server.requests[-1].connection > 1
-
-
-def test_a_byte_in_between_does_not_start_the_time_anew(server: ScriptedServer, make_client: FacadeFactory) -> None:
-    def one_byte_late(line: Line, request: Received) -> bool:
-        line.wait(1.8)
-        line.send(b"H")
-        return says_nothing(line, request)
-
-    server.otherwise = one_byte_late
-    started = time.monotonic()
-    make_client(request_timeout_seconds=2, max_attempts=1).error_of("fetch_ticket", "t1")
-    assert time.monotonic() - started < 3.7
+    assert server.requests[-1].connection > given_up.connection
 
 
 def test_an_answer_that_is_slow_but_in_time_is_taken(server: ScriptedServer, make_client: FacadeFactory) -> None:
@@ -155,7 +145,7 @@ def test_trickling_over_tls_ends_in_time(
     tls_server: ScriptedServer, make_client: FacadeFactory, certificate: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", certificate)
-    client = make_client(tls_server.url, request_timeout_seconds=SECONDS + 0.35, max_attempts=1)
+    client = make_client(tls_server.url, request_timeout_seconds=SECONDS + 0.5, max_attempts=1)
     for behaviour in (SLOW["trickles one header"], SLOW["trickles its body"]):
         tls_server.otherwise = behaviour
         started = time.monotonic()
