@@ -87,7 +87,12 @@ def _say(client: ChatRelayClient, conversation_id: str, content: str) -> None:
 
 
 def _operate(relay: SandboxRelay, email: str, chance: random.Random, over: threading.Event) -> None:
-    """Take what waits, if nobody was faster; answer it, give it back or resolve it."""
+    """Take what waits, if nobody was faster; answer it, give it back or resolve it.
+
+    The first that each of them takes is given back, and nobody leaves before the queue is empty: so some are taken
+    twice.
+    """
+    has_given_back = False
     while True:
         is_last_look = over.is_set()
         waiting = relay.queue(email)
@@ -96,13 +101,14 @@ def _operate(relay: SandboxRelay, email: str, chance: random.Random, over: threa
             try:
                 relay.claim(escalation.conversation_id, email)
                 relay.answer(escalation.conversation_id, f"{email} is here.", email)
-                if chance.random() < 0.3:
+                if not has_given_back or chance.random() < 0.3:
+                    has_given_back = True
                     relay.release(escalation.conversation_id)
                 elif chance.random() < 0.6:
                     relay.resolve(escalation.conversation_id)
             except Refusal:
                 # Another operator was faster.
                 continue
-        if is_last_look:
+        if is_last_look and not waiting:
             return
         over.wait(0.05)

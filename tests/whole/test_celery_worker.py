@@ -27,6 +27,8 @@ def test_it_leaves_celery_as_it_was() -> None:
 
 
 def test_what_is_in_work_is_waited_for() -> None:
+    _began.clear()
+    _may_end.clear()
     with celery_worker() as worker:
         linger.delay()
         assert _began.wait(60)

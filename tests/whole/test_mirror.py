@@ -9,9 +9,9 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from bloonio_chat.mirror.sync import sync
 from bloonio_chat.mirror.times import aware_now
 from bloonio_chat.mirror.verifying import verify
 from bloonio_chat.sandbox import SandboxRelay
+from bloonio_chat.sandbox.routes import ROUTES
 from tests.databases import NAMES
 from tests.databases import database as database
 from tests.mirror.at_relay import Lines, Time
@@ -156,6 +157,7 @@ def by_celery(settings: Any, until_the_end: ExitStack) -> Callable[[], None]:
         assert sum(worker.returned("bloonio_chat.mirror.hydrate")) >= CONVERSATIONS
         sync_by_tasks(worker)
         # Nobody else has delivered anything, and not all of it was left to the sweep.
+        worker.wait_until_idle()
         published, swept = (sum(worker.returned(f"bloonio_chat.inbox.{name}")) for name in ("deliver", "drain"))
         assert published > 0
         assert published + swept >= InboxEvent.objects.count() > CONVERSATIONS
@@ -233,7 +235,7 @@ def test_mirror_and_relay_are_equal_field_by_field(relay: SandboxRelay, way: str
     assert max(each.claim_count for each in relay.escalations.values()) > 1
     assert differing(relay) == []
     its_time = Time()
-    its_time.now += 1
+    its_time.now += 600
     report = Lines()
     counts = verify({"tenant": None, "sample": None}, report, clock=its_time, sleep=its_time.sleep)
     assert report.lines == [line for line in report.lines if "Waiting" in line]
@@ -298,8 +300,37 @@ def rows() -> dict[str, list[Any]]:
     }
 
 
+class Gate:
+    """Holds who asks for messages, once so many calls have been answered."""
+
+    def __init__(self, work: Callable[..., Any]) -> None:
+        self._work = work
+        self._left = 0
+        self._opened = threading.Event()
+        self.reached = threading.Event()
+        self.open()
+
+    def shut_after(self, calls: int) -> None:
+        self._left = calls
+        self.reached.clear()
+        self._opened.clear()
+
+    def open(self) -> None:
+        self._opened.set()
+
+    def __call__(self, *args: Any) -> Any:
+        if self._left == 0:
+            self.reached.set()
+            assert self._opened.wait(90)
+        else:
+            self._left -= 1
+        return self._work(*args)
+
+
 @pytest.mark.usefixtures("database")
-def test_a_sync_that_is_killed_is_gone_on_with_and_ends_in_the_same_rows(database: str, settings: Any) -> None:
+def test_a_sync_that_is_killed_is_gone_on_with_and_ends_in_the_same_rows(
+    database: str, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     apps.get_app_config("bloonio_chat_mirror").ready()
     with SandboxRelay(rate_limit_per_min=None, seed=SEED) as relay:
         configure(settings, relay)
@@ -307,21 +338,19 @@ def test_a_sync_that_is_killed_is_gone_on_with_and_ends_in_the_same_rows(databas
             conversation = relay.open_conversation(f"visitor-{number % 20}", metadata={"number": number})
             relay.say(conversation.id, "Let me talk to a human." if number % 4 == 0 else "Hello")
 
-        relay.faults.calls.set("delay", probability=1.0, value=0.01, only="list_messages")
-        read = [0]
+        gate = Gate(ROUTES["/fetch/messages"].work)
+        monkeypatch.setitem(ROUTES, "/fetch/messages", replace(ROUTES["/fetch/messages"], work=gate))
         # In the middle of the first page, and in that of the second.
-        for wanted in (30, 75):
+        for calls in (30, 75):
+            gate.shut_after(calls)
             sync_process = begin_sync(relay, database)
-            before = read[0]
-            while read[0] - before < wanted:
-                assert sync_process.poll() is None, sync_process.communicate()[0].decode()
-                time.sleep(0.01)
-                read[0] = sum(call.operation == "list_messages" for call in relay.calls)
+            is_there = gate.reached.wait(60)
             os.kill(sync_process.pid, signal.SIGKILL)
-            sync_process.communicate(timeout=60)
+            said = sync_process.communicate(timeout=60)[0].decode()
+            gate.open()
+            assert is_there, said
             assert SyncCheckpoint.objects.filter(finished_at=None).exists()
             assert 0 < Conversation.objects.count() < 115
-        relay.faults.clear()
         last = begin_sync(relay, database)
         said = last.communicate(timeout=120)[0].decode()
         assert last.returncode == 0, said
