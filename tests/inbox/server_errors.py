@@ -7,9 +7,16 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from django.db import connections
+
+from tests.inbox.project.processes import wait_until
+
+_OTHERS: Final = """
+    SELECT 1 FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
 
 
 @contextmanager
@@ -19,9 +26,10 @@ def no_error_in(alias: str) -> Iterator[None]:
         yield
         return
     look = {"postgresql": _postgresql, "mariadb": _mariadb}[alias]
+    # First, since sessions of the test before may have something to say until they have ended.
+    before = look()
     log = _log_of(alias)
     size = log.stat().st_size if log else 0
-    before = look()
     yield
     assert look() == before
     if log:
@@ -40,7 +48,8 @@ def _rows(alias: str, query: str, *parameters: object) -> list[Any]:
 
 
 def _postgresql() -> object:
-    # The other sessions have ended, and so have reported; ours does on demand from version 15 on.
+    # A session reports before it ends, which may be long after its client left; ours does on demand from version 15 on.
+    wait_until(lambda: not _rows("postgresql", _OTHERS), "all other sessions have ended", 30)
     if connections["postgresql"].pg_version >= 150000:  # type: ignore[attr-defined]  # this backend's own
         _rows("postgresql", "SELECT pg_stat_force_next_flush()")
     _rows("postgresql", "SELECT pg_stat_clear_snapshot()")

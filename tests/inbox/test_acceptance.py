@@ -66,15 +66,16 @@ def test_the_columns_say_what_the_event_says(path: str) -> None:
     before = now_ms()
     body = envelope(path, conversation_id="C1", visitor_user_id="v1", occurred_at="2026-01-02T03:04:05.678901+02:00")
     assert post(Client(), path, body).status_code == 200
+    after = now_ms()
     row = only_row()
     assert (row.tenant, row.event_type) == ("default", path.replace("-", "_"))
     assert (row.conversation_id, row.visitor_user_id) == ("C1", "v1")
     assert row.occurred_at == datetime(2026, 1, 2, 1, 4, 5, 678901, timezone.utc)
-    assert abs(row.received_at.timestamp() * 1000 - before) < 5000
+    assert before - 1000 < row.received_at.timestamp() * 1000 < after + 1000
     assert (row.state, row.attempts, row.repeats, row.last_error) == ("received", 0, 0, "")
     assert (row.finished_at, row.erased_at) == (None, None)
     assert row.due_ms is not None
-    assert abs(row.due_ms - before) < 5000
+    assert before - 1000 < row.due_ms < after + 1000
     assert row.due_at is not None
     assert abs(row.due_at.timestamp() * 1000 - row.due_ms) < 1
 
@@ -96,9 +97,9 @@ def test_the_agent_takeover_body_is_kept_and_delivered() -> None:
 
 
 def test_the_skew_between_the_clocks_is_noted() -> None:
-    body = written(envelope())
-    assert post(Client(), PATH, body, signed(body, timestamp=now_ms() - 20_000)).status_code == 200
-    assert 20_000 <= only_row().skew_ms < 25_000
+    body, stamp = written(envelope()), now_ms() - 20_000
+    assert post(Client(), PATH, body, signed(body, timestamp=stamp)).status_code == 200
+    assert 20_000 <= only_row().skew_ms <= now_ms() - stamp
 
 
 @pytest.mark.parametrize("path", ["conversation-archived", "x", "a" * 255])

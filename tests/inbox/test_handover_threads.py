@@ -29,7 +29,7 @@ def runner(lanes: Sequence[str]) -> None:
         if lane == "leave":
             raise SystemExit
         if lane in may_end:
-            assert may_end[lane].wait(30)
+            assert may_end[lane].wait(120)
 
 
 @pytest.fixture
@@ -42,11 +42,11 @@ def ours(settings: Any) -> Iterator[Handover]:
     yield made
     for event in may_end.values():
         event.set()
-    assert made.close(10)
+    assert made.close(30)
 
 
-def wait_for(lane: str, seconds: float = 10) -> None:
-    until = time.monotonic() + seconds
+def wait_for(lane: str) -> None:
+    until = time.monotonic() + 30
     while lane not in handed:
         assert time.monotonic() < until, f"{lane} is not handed over"
         time.sleep(0.005)
@@ -69,13 +69,13 @@ def test_whoever_waits_for_the_end_takes_no_wake_up_from_a_worker(
     wait_for("held")
     ours.put("quick")
     wait_for("quick")
-    waiting = threading.Thread(target=ours.join, args=(30,))
+    waiting = threading.Thread(target=ours.join, args=(120,))
     waiting.start()
     time.sleep(0.3)
     ours.put("after")
-    wait_for("after", 5)
+    wait_for("after")
     may_end["held"].set()
-    waiting.join(10)
+    waiting.join(30)
     assert not waiting.is_alive()
 
 
@@ -85,7 +85,7 @@ def test_a_runner_that_leaves_takes_no_thread_with_it(
     monkeypatch.setattr(handover, "PAUSE_AFTER_ERROR_SECONDS", 0)
     for _ in range(2 * handover.THREADS):
         ours.put("leave")
-        assert ours.join(10)
+        assert ours.join(30)
     ours.put("last")
     wait_for("last")
     assert handed.count("leave") == 2 * handover.THREADS
@@ -98,7 +98,7 @@ def test_threads_go_when_there_is_nothing_to_do_and_come_again(ours: Handover, m
     for turn in range(3):
         ours.put(f"turn {turn}")
         wait_for(f"turn {turn}")
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while threading.active_count() > before:
             assert time.monotonic() < until, "a thread stays"
             time.sleep(0.01)
@@ -108,7 +108,7 @@ def test_no_more_threads_than_there_is_work_for(ours: Handover) -> None:
     before = threading.active_count()
     for number in range(20):
         ours.put(f"one after the other {number}")
-        assert ours.join(10)
+        assert ours.join(30)
     assert threading.active_count() <= before + 1
     may_end.update({f"held {number}": threading.Event() for number in range(20)})
     for number in range(20):
@@ -131,13 +131,13 @@ def test_a_child_has_threads_of_its_own(settings: Any, monkeypatch: pytest.Monke
         assert handover.join(0)
         handover.hand_over("the child's")
         wait_for("the child's")
-        assert handover.join(10)
+        assert handover.join(30)
 
     try:
         assert in_a_process(work) == 0
     finally:
         may_end["held"].set()
-    assert handover.join(10)
+    assert handover.join(30)
     assert handed == ["held"]
 
 
@@ -155,8 +155,11 @@ ENDING = """
         BLOONIO_CHAT_INBOX_RUNNER="__main__.runner",
     )
 
+    begun = threading.Event()
+
     def runner(lanes):
         print("begun", *lanes, flush=True)
+        begun.set()
         time.sleep({seconds})
         print("done", *lanes, flush=True)
 
@@ -164,7 +167,7 @@ ENDING = """
     from bloonio_chat.inbox import handover
     handover.PATIENCE_AT_EXIT_SECONDS = {patience}
     handover.hand_over("a")
-    time.sleep(0.2)
+    begun.wait(60)
 """
 
 

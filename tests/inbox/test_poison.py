@@ -161,8 +161,7 @@ def test_a_worker_that_is_killed_between_receivers_and_the_ledger_is_made_good()
         from bloonio_chat.inbox.outcomes import Outcomes
 
         Outcomes._write = lambda self: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment,method-assign,return-value]  # in the child alone
-        # A clock that stands still, so that nothing is written before the end, however busy the machine is.
-        run(monotonic=lambda: 0.0)
+        run()
 
     signals.message_received.connect(receive, dispatch_uid="r")
     for number in range(3):

@@ -46,12 +46,14 @@ def test_a_failed_event_waits_by_the_database_s_clock_and_longer_each_time(setti
     hear("r", boom)
     row = keep()
     for attempt in range(1, 13):
+        before = now_ms()
         assert run().failed == 1
+        after = now_ms()
         row.refresh_from_db()
         assert (row.state, row.attempts, row.finished_at) == ("failed", attempt, None)
         assert row.due_ms is not None
         bound_ms = min(4 * 3600, 15 * 2 ** (attempt - 1)) * 1000
-        assert abs(row.due_ms - now_ms() - LONGEST * bound_ms) < 5000
+        assert before - 1000 < row.due_ms - LONGEST * bound_ms < after + 1000
         assert run().total == 0, "it is not due"
         make_due()
 
@@ -316,15 +318,13 @@ def test_hundreds_that_are_retried_become_due_ten_a_second() -> None:
     for _ in range(25):
         keep(conversation_id=None)
     InboxEvent.objects.update(state="dead", due_ms=None)
-    before = now_ms()
     assert interventions.retry(InboxEvent.objects.order_by("pk").values_list("pk", flat=True)) == 25
-    due = InboxEvent.objects.order_by("pk").values_list("due_ms", flat=True)
-    seconds = [round((one - before) / 1000) for one in due if one is not None]
-    assert seconds == sorted(seconds)
-    steps = [later - earlier for earlier, later in itertools.pairwise(seconds)]
+    due = [at for at in InboxEvent.objects.order_by("pk").values_list("due_ms", flat=True) if at is not None]
+    assert due == sorted(due)
+    steps = [later - earlier for earlier, later in itertools.pairwise(due)]
     # Each ten were written in one statement, by one reading of the clock.
     assert sum(steps[:9]) == sum(steps[10:19]) == sum(steps[20:]) == 0
-    assert min(steps[9], steps[19]) >= 1
+    assert min(steps[9], steps[19]) >= 1000
 
 
 def test_all_of_a_state_are_retried_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

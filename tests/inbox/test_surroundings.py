@@ -154,6 +154,8 @@ def test_a_transaction_within_a_django_test_case_still_does(database: str, caplo
 
 # MariaDB knows their names only where its tables of them were filled.
 ZONES = {"UTC": "+00:00", "America/St_Johns": "-03:30", "Asia/Kolkata": "+05:30", "Pacific/Apia": "+13:00"}
+# A wrong zone is off by half an hour at least, and a busy machine by far less.
+TOLERANCE_MS = 60_000
 
 
 @contextmanager
@@ -176,7 +178,7 @@ def database_now() -> int:
     # An index is searched by it, and rows are written with it, so it has to be the same number everywhere.
     InboxSweep.objects.update(at_ms=DatabaseClock())
     written = InboxSweep.objects.get().at_ms
-    assert abs(written - now) < 2000
+    assert abs(written - now) < TOLERANCE_MS
     assert not InboxSweep.objects.filter(at_ms__gt=F("at_ms") + 0).exists()
     return now
 
@@ -188,7 +190,7 @@ def test_the_databases_clock_is_unix_time_in_every_zone(database: str, zone: str
     settings.USE_TZ = use_tz
     settings.TIME_ZONE = zone
     with session_in(database, zone):
-        assert abs(database_now() - time.time() * 1000) < 2000
+        assert abs(database_now() - time.time() * 1000) < TOLERANCE_MS
 
 
 @with_transactions
@@ -202,19 +204,22 @@ def test_a_zone_shifts_no_due_time_and_no_order(database: str, zone: str, use_tz
         raise RuntimeError("boom")
 
     heard = hear("r", fail)
+    before = now_ms()
     # A middleware may have put on the visitor's zone, which is not the database's.
     with django_timezone.override("Asia/Kolkata"):
         late = keep(occurred_at="2026-01-02T03:04:05Z", message_id="late")
         early = keep(occurred_at="2026-01-02T03:04:04-00:30", message_id="later still")
         keep(occurred_at="2026-01-02T04:04:04+02:00", message_id="early")
     assert late.due_ms is not None
-    assert abs(late.due_ms - now_ms()) < 5000
+    assert before - 1000 < late.due_ms < now_ms() + 1000
+    before = now_ms()
     assert run().failed == 3
+    after = now_ms()
     assert heard == ["early", "late", "later still"]
     for row in InboxEvent.objects.all():
-        # At most 15 seconds after the first attempt, by this machine's clock, which is the database's too.
+        # Nearly 15 seconds after the first attempt, by this machine's clock, which is the database's too.
         assert row.due_ms is not None
-        assert 10_000 < row.due_ms - now_ms() < 16_000
+        assert before + 14_000 < row.due_ms < after + 16_000
     assert run().total == 0, "not due yet, by the same clock"
     make_due()
     assert run().failed == 3

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from bloonio_chat.sdk.events import WebhookEvent
+from tests.inbox.project.processes import wait_until
 
 BEGUN: Final = "begun"
 DONE: Final = "done"
@@ -28,9 +29,11 @@ class Deed(NamedTuple):
 
 
 def note(event: WebhookEvent, **_: Any) -> None:
-    """Work for as many seconds as the event says."""
+    """Work for as many seconds as the event says, and, where it says so, until :func:`let_go`."""
     _append(BEGUN, event)
     time.sleep(float(event.extra.get("seconds", 0)))
+    if event.extra.get("is_held"):
+        wait_until(_gate(Path(os.environ["PROJECT_DEEDS"]), event.message_id or "").exists, "the test lets it go")
     _append(DONE, event)
 
 
@@ -49,6 +52,15 @@ def _append(what: str, event: WebhookEvent) -> None:
         os.write(target, line.encode())
     finally:
         os.close(target)
+
+
+def let_go(path: Path, message_id: str) -> None:
+    """Have the receiver end that is held with this message, and hold none with it from now on."""
+    _gate(path, message_id).touch()
+
+
+def _gate(path: Path, message_id: str) -> Path:
+    return path.with_name(f"{path.name}-{message_id}")
 
 
 def read(path: Path) -> list[Deed]:

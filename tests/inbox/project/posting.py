@@ -12,8 +12,8 @@ from tests.callbacks.relay import ACKNOWLEDGED, PREFIX, envelope, signed, writte
 PATIENCE_SECONDS: Final = 30
 
 
-def body_of(message_id: str, *, conversation_id: str | None = None, seconds: float = 0) -> bytes:
-    """Return the body of an event on which the project's receiver works for so many seconds."""
+def body_of(message_id: str, *, conversation_id: str | None = None, seconds: float = 0, is_held: bool = False) -> bytes:
+    """Return the body of an event on which the receiver works for so many seconds; one that is held, till let go."""
     return written(
         envelope(
             event_id=message_id,
@@ -21,7 +21,7 @@ def body_of(message_id: str, *, conversation_id: str | None = None, seconds: flo
             # Of all that the row keeps of an event in columns, what else could say which one it is.
             visitor_user_id=message_id,
             conversation_id=conversation_id,
-            extra={"seconds": seconds} if seconds else None,
+            extra={"seconds": seconds, "is_held": is_held} if seconds or is_held else None,
         )
     )
 

@@ -19,11 +19,19 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).parents[3]
 PATIENCE_SECONDS: Final = 60
 
-WEB: Final = ("gunicorn", "tests.inbox.project.wsgi", "--bind", "127.0.0.1:{port}", "--graceful-timeout", "15")
+# Whoever is slow to post again finds the connection open still.
+KEEP_SECONDS: Final = "60"
+WEB: Final = (
+    *("gunicorn", "tests.inbox.project.wsgi", "--bind", "127.0.0.1:{port}"),
+    *("--graceful-timeout", "15", "--keep-alive", KEEP_SECONDS),
+)
 SERVERS: Final = {
     "gunicorn sync": (*WEB, "--worker-class", "sync"),
     "gunicorn gthread": (*WEB, "--worker-class", "gthread", "--threads", "4"),
-    "uvicorn": ("uvicorn", "tests.inbox.project.asgi:application", "--port", "{port}"),
+    "uvicorn": (
+        *("uvicorn", "tests.inbox.project.asgi:application", "--port", "{port}"),
+        *("--timeout-keep-alive", KEEP_SECONDS),
+    ),
 }
 CELERY: Final = ("celery", "-A", "tests.inbox.project.worker")
 # A broker may have workers of other projects, whom these need not know. Each wants a name of its own: -n.
