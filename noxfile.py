@@ -25,7 +25,10 @@ SLOW = (
     "--ignore=tests/whole",
     "--ignore=tests/example",
     *(f"--ignore=tests/inbox/test_{name}.py" for name in ("admin_at_scale", "celery", "crashes", "forever", "servers")),
-    *(f"--ignore=tests/mirror/test_{name}.py" for name in ("admin_scale", "convergence")),
+    *(
+        f"--ignore=tests/mirror/test_{name}.py"
+        for name in ("admin_scale", "big_mirror", "convergence", "retention_at_scale")
+    ),
 )
 # All of them are in the run that .ci/run begins with.
 ONE_DATABASE = ("-k", "not postgresql and not mariadb")

@@ -24,7 +24,7 @@ from tests.sdk.scripted_server import (
 )
 
 # Long enough for a connection, and for the server to read the request.
-SECONDS = 1.0
+SECONDS = 0.6
 # For a machine under load: what is slow here is slow for minutes.
 AT_THE_MOST = 20
 
