@@ -33,7 +33,19 @@ SLOW = (
 # All of them are in the run that .ci/run begins with.
 ONE_DATABASE = ("-k", "not postgresql and not mariadb")
 # Hypothesis' own profile "ci" measures no time: two workers on a busy machine are no fault of a Python's.
-PYTEST = ("python", "-m", "pytest", "-q", "-n", "3", "--hypothesis-profile=ci", *ONE_DATABASE, *SLOW)
+PYTEST = (
+    "python",
+    "-m",
+    "pytest",
+    "-q",
+    "-n",
+    "3",
+    "--dist",
+    "worksteal",
+    "--hypothesis-profile=ci",
+    *ONE_DATABASE,
+    *SLOW,
+)
 
 
 @nox.session

@@ -24,6 +24,8 @@ pytestmark = [
 
 NOW = aware_now()
 OLD, YOUNG, MESSAGES_EACH = 1500, 1500, 3
+# As much as people write: of rows that are next to nothing, reading all of them costs hardly more than looking some up.
+WIDE = "x" * 1000
 # All messages of a hundred conversations, and some more.
 MOST_READ = 100 * MESSAGES_EACH + 100
 
@@ -43,6 +45,7 @@ def fill(database: str) -> None:
                 updated_at=ago(number),
                 synced_at=ago(number),
                 last_message_at=ago(number),
+                metadata={"note": WIDE},
             )
             for number in range(OLD + YOUNG)
         )
@@ -53,6 +56,7 @@ def fill(database: str) -> None:
                 relay_id=f"m{number} {each}",
                 conversation_id=pks[f"c{number}"],
                 created_at=NOW if number % 3 == 1 and each == 0 else ago(number),
+                content=WIDE,
             )
             for number in range(OLD + YOUNG)
             for each in range(MESSAGES_EACH)
@@ -64,6 +68,7 @@ def fill(database: str) -> None:
                 conversation_id=pks[f"c{number}"] if kind == "of one" else None,
                 updated_at=NOW if number % 3 == 2 and kind == "of one" else ago(number),
                 synced_at=ago(number),
+                extra={"note": WIDE},
             )
             for number in range(OLD + YOUNG)
             for kind in ("of one", "alone")
