@@ -770,9 +770,10 @@ def test_a_run_that_takes_days_is_gone_on_with_and_one_that_was_left_for_days_is
 
     def go_on() -> int:
         # The first list has been read on the first day.
-        first, found = checkpoints.open_run(
-            "default", ["conversations", "tickets"], its_pacing, since=None, restart=False
-        ).values()
+        resources = ["conversations", "tickets"]
+        run = checkpoints.open_run("default", resources, its_pacing, since=None, restart=False)
+        # Whichever of them the database gives first.
+        first, found = (run[resource] for resource in resources)
         if first.finished_at is None:
             checkpoints.reach(first, Walk(is_done=True), now=its_pacing.now())
         walk = Walk.at(found.position)
