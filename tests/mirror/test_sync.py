@@ -59,8 +59,8 @@ def run(its_time: Time) -> Callable[..., dict[str, int]]:
     return run
 
 
-def filled(relay: SandboxRelay, count: int = 9) -> None:
-    """Conversations with two messages each; every third has a ticket, and an operator."""
+def filled(relay: SandboxRelay, count: int = 9, *, are_told_of: bool = False) -> None:
+    """Conversations with two messages each; every third has a ticket, and an operator. ``are_told_of``: by events."""
     relay.ingest("Deliveries", "A parcel takes two days to be delivered.")
     for number in range(count):
         conversation = relay.open_conversation(f"v{number}", visitor_display_name=f"Visitor {number}", locale="en")
@@ -68,6 +68,8 @@ def filled(relay: SandboxRelay, count: int = 9) -> None:
         if number % 3 == 0:
             relay.escalate(conversation.id)
             relay.claim(conversation.id)
+    for conversation in relay.conversations.values() if are_told_of else ():
+        tell(relay, "conversation-started", conversation)
 
 
 # ---- reading ------------------------------------------------------------------------------------------------------
@@ -177,9 +179,7 @@ def test_without_mirror_messages_none_are_read(
 
 
 def test_what_was_marked_just_now_is_fetched_by_itself(relay: SandboxRelay, run: Callable[..., dict[str, int]]) -> None:
-    filled(relay, 3)
-    for conversation in relay.conversations.values():
-        tell(relay, "conversation-started", conversation)
+    filled(relay, 3, are_told_of=True)
     its_time_ago = Conversation.objects.get(relay_id=next(iter(relay.conversations)))
     assert its_time_ago.marked_at is not None
     assert run()["hydrated"] == 3
@@ -189,9 +189,7 @@ def test_what_was_marked_just_now_is_fetched_by_itself(relay: SandboxRelay, run:
 def test_what_was_marked_long_before_is_in_the_list(
     relay: SandboxRelay, run: Callable[..., dict[str, int]], its_time: Time
 ) -> None:
-    filled(relay, 3)
-    for conversation in relay.conversations.values():
-        tell(relay, "conversation-started", conversation)
+    filled(relay, 3, are_told_of=True)
     for ticket in relay.tickets.values():
         tell(relay, "ticket-created", ticket)
     its_time.now += 120
@@ -216,9 +214,7 @@ def test_what_a_list_shows_after_all_does_not_wait_any_more(
 def test_a_mark_stays_where_the_messages_could_not_be_read(
     relay: SandboxRelay, run: Callable[..., dict[str, int]], monkeypatch: pytest.MonkeyPatch, its_time: Time
 ) -> None:
-    filled(relay, 3)
-    for conversation in relay.conversations.values():
-        tell(relay, "conversation-started", conversation)
+    filled(relay, 3, are_told_of=True)
     its_time.now += 120
     bad = list(relay.conversations)[1]
     failing_at(monkeypatch, [bad], ChatRelayAnswerError("too large"))
@@ -231,9 +227,7 @@ def test_a_mark_stays_where_the_messages_could_not_be_read(
 def test_a_mark_stays_where_the_database_did_not_take_all(
     relay: SandboxRelay, run: Callable[..., dict[str, int]], monkeypatch: pytest.MonkeyPatch, its_time: Time
 ) -> None:
-    filled(relay, 3)
-    for conversation in relay.conversations.values():
-        tell(relay, "conversation-started", conversation)
+    filled(relay, 3, are_told_of=True)
     for ticket in relay.tickets.values():
         tell(relay, "ticket-created", ticket)
     another = escalated(relay, list(relay.conversations.values())[1])
@@ -793,9 +787,7 @@ def test_a_run_that_takes_days_is_gone_on_with_and_one_that_was_left_for_days_is
 def test_marked_ones_at_which_the_relay_fails_end_no_sync(
     relay: SandboxRelay, run: Callable[..., dict[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    filled(relay, pacing.MOST_FAILURES + 3)
-    for conversation in relay.conversations.values():
-        tell(relay, "conversation-started", conversation)
+    filled(relay, pacing.MOST_FAILURES + 3, are_told_of=True)
     calls = failing_at(monkeypatch, list(relay.conversations)[:-2], ChatRelayServerError("503"))
     counts = run(marked=True)
     bad = pacing.MOST_FAILURES + 1
@@ -807,9 +799,7 @@ def test_marked_ones_at_which_the_relay_fails_end_no_sync(
 def test_a_relay_that_is_gone_while_marked_ones_are_fetched_is_left(
     relay: SandboxRelay, run: Callable[..., dict[str, int]], its_time: Time
 ) -> None:
-    filled(relay, 3)
-    for conversation in relay.conversations.values():
-        tell(relay, "conversation-started", conversation)
+    filled(relay, 3, are_told_of=True)
     relay.faults.calls.set("server_error", probability=1.0)
     with pytest.raises(ChatRelayServerError):
         run(marked=True)
